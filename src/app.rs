@@ -1,0 +1,144 @@
+//! Builds the parts in order, serves, and ends them in reverse order.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    base::ids::{BadSessionName, SessionName},
+    config::{Config, Fault},
+    jail,
+    mcp::{Context, Server, transport::stdio},
+    sandbox::{
+        Sandboxes,
+        launch::Launcher,
+        python::{Surroundings, Wanted},
+    },
+};
+
+/// Why husk could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// There is no place for data.
+    #[error("cannot tell where to keep data")]
+    Data(#[source] Fault),
+    /// The default session's name.
+    #[error(transparent)]
+    Session(BadSessionName),
+    /// The current folder is gone.
+    #[error("cannot tell the current folder; start husk in one that exists")]
+    Folder(#[source] io::Error),
+    /// Signals cannot be watched.
+    #[error("cannot watch for SIGTERM")]
+    Signals(#[source] io::Error),
+    /// Serving failed.
+    #[error(transparent)]
+    Stdio(stdio::StdioError),
+}
+
+/// Everything that a server works with, from the settings.
+///
+/// # Errors
+/// [`AppError`] when a setting cannot be obeyed.
+pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
+    let session = match &config.session {
+        Some(name) => SessionName::new(name).map_err(AppError::Session)?,
+        None => SessionName::fresh(),
+    };
+    let folder = std::env::current_dir().map_err(AppError::Folder)?;
+    let data = config.data_dir().map_err(AppError::Data)?;
+    let workspace = match &config.workspace {
+        Some(workspace) => workspace.clone(),
+        None => default_workspace(&folder, &data, &session),
+    };
+    let project = config.workspace.clone().unwrap_or(folder);
+    let launcher = launcher(config, project, data);
+    let sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
+    Ok(Arc::new(Context::new(sandboxes, session)))
+}
+
+/// What kernels are started with, from the settings.
+#[must_use]
+pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launcher {
+    Launcher {
+        settings: config.launch.clone(),
+        kernel: config.kernel.clone(),
+        wanted: Wanted {
+            explicit: config.python.clone(),
+            project,
+            data_dir,
+            packages: config.launch.packages.clone(),
+            surroundings: Surroundings::of_this_process(),
+        },
+        wire: config.wire,
+        output: config.output,
+        init: jail::own_binary(),
+        found: Mutex::new(None),
+    }
+}
+
+/// The current folder, unless that is `/` or the home, where a host leaves a server that it gives
+/// no folder: an agent must not work there.
+fn default_workspace(folder: &Path, data: &Path, session: &SessionName) -> PathBuf {
+    let home = etcetera::home_dir().ok();
+    let same = |other: &Path| folder.canonicalize().ok() == other.canonicalize().ok();
+    if folder == Path::new("/") || home.as_deref().is_some_and(same) {
+        return data.join("workspaces").join(session.as_str());
+    }
+    folder.to_owned()
+}
+
+/// Serves MCP over standard input and output until the host goes or a signal comes.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn serve(config: &Config) -> Result<(), AppError> {
+    jail::raise_open_files();
+    let context = context(config)?;
+    let stop = signals()?;
+    // The first cell shall find a warm kernel; a start that fails is told by the first call.
+    if let Err(error) = context.sandboxes.warm(&context.default_session) {
+        tracing::warn!(%error, "cannot start the first kernel");
+    }
+    let served = stdio::serve(Server::new(Arc::clone(&context)), stop).await;
+    context.sandboxes.close().await;
+    served.map_err(AppError::Stdio)
+}
+
+/// Fires at SIGTERM, SIGINT or SIGHUP.
+///
+/// # Errors
+/// [`AppError::Signals`].
+pub fn signals() -> Result<CancellationToken, AppError> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let mut signal = signal(kind).map_err(AppError::Signals)?;
+        let stop = stop.clone();
+        // Ends with the runtime: a signal can come at any time.
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_not_let_loose_in_the_root_or_the_home() {
+        let name = SessionName::new("s").unwrap();
+        let data = Path::new("/data");
+        let own = data.join("workspaces/s");
+        assert_eq!(default_workspace(Path::new("/"), data, &name), own);
+        assert_eq!(default_workspace(&etcetera::home_dir().unwrap(), data, &name), own);
+        assert_eq!(default_workspace(Path::new("/srv"), data, &name), Path::new("/srv"));
+    }
+}

@@ -1,0 +1,5 @@
+//! Floor 0: values without I/O and without tasks that every other module may use.
+
+pub mod budget;
+pub mod ids;
+pub mod secret;

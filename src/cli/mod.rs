@@ -1,0 +1,164 @@
+//! Floor 4: the command line. Parses flags, reads the settings, and hands over to one file a
+//! subcommand.
+
+mod complete;
+mod doctor;
+pub mod install;
+pub mod run;
+mod schema;
+mod serve;
+mod settings;
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::{
+    config::{self, Flag, Loaded, Sources},
+    telemetry::{self, Reader},
+};
+
+/// husk gives an AI agent a persistent, sandboxed Jupyter kernel as MCP tools.
+///
+/// Without a subcommand it is an MCP server on standard input and output, as hosts launch it:
+/// `husk install HOST` registers it there, `husk doctor` tells whether all is in place.
+#[derive(Debug, Parser)]
+#[command(name = "husk", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: SettingFlags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Flags that override settings, for every subcommand.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+struct SettingFlags {
+    /// Python interpreter (or virtual environment) of the kernel [variable: HUSK_PYTHON]
+    #[arg(long, global = true, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Start this installed Jupyter kernel instead (`husk doctor` lists them) [variable: HUSK_KERNEL]
+    #[arg(long, global = true, value_name = "NAME")]
+    kernel: Option<String>,
+    /// Name of the default session [variable: HUSK_SESSION]
+    #[arg(long, global = true, value_name = "NAME")]
+    session: Option<String>,
+    /// Folder in which kernels start [variable: HUSK_WORKSPACE]
+    #[arg(long, global = true, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// Read this file instead of ./husk.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Log filter, for example `warn,husk=debug` [variable: HUSK_LOG]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve MCP on standard input and output (the default)
+    Serve,
+    /// Run a script's cells, a notebook, or code, through the whole of husk
+    Run(run::Args),
+    /// Check everything that a kernel needs, by starting one
+    Doctor(doctor::Args),
+    /// Register husk in an MCP host's own configuration
+    Install(install::Args),
+    /// Take husk out of an MCP host's configuration
+    Uninstall(install::RemovalArgs),
+    /// Print the JSON schemas of the tools and the settings
+    Schema(schema::Args),
+    /// Print every setting and where its value comes from
+    Config,
+    /// Print a completion script for a shell
+    Completions(complete::Args),
+}
+
+/// How a subcommand ends: an exit code, or an error that `main` prints.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Parses the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            report(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let command = cli.command.unwrap_or(Command::Serve);
+    // These need no settings: a broken husk.toml must not stand in their way.
+    match command {
+        Command::Install(args) => return done(install::run(args)),
+        Command::Uninstall(args) => return done(install::run_removal(args)),
+        Command::Schema(args) => return schema::run(&args),
+        Command::Completions(args) => return complete::run(&args, &mut Cli::command()),
+        Command::Serve | Command::Run(_) | Command::Doctor(_) | Command::Config => {}
+    }
+    let loaded = load(&cli.settings);
+    if let Command::Doctor(args) = command {
+        telemetry::start("warn,husk=info,rmcp=error", Reader::Person)?;
+        return doctor::run(&args, loaded);
+    }
+    let loaded = loaded?;
+    let reader = match command {
+        Command::Run(_) => Reader::Person,
+        _ => Reader::Host,
+    };
+    telemetry::start(&loaded.config.log, reader)?;
+    match command {
+        Command::Run(args) => run::run(args, loaded.config),
+        Command::Config => settings::run(&loaded),
+        _ => serve::run(&loaded.config),
+    }
+}
+
+fn done<E: Error + 'static>(result: Result<(), E>) -> Outcome {
+    result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(flags: &SettingFlags) -> Result<Loaded, config::Faults> {
+    let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+    let text = |text: &Option<String>| text.clone().map(Into::into);
+    let given = [
+        ("python", "--python", path(&flags.python)),
+        ("kernel", "--kernel", text(&flags.kernel)),
+        ("session", "--session", text(&flags.session)),
+        ("workspace", "--workspace", path(&flags.workspace)),
+        ("log", "--log", text(&flags.log)),
+    ];
+    let flag = |(key, name, value): (&str, &str, Option<std::ffi::OsString>)| {
+        Some(Flag::new(key, value?, name))
+    };
+    let sources =
+        Sources::from_process(given.into_iter().filter_map(flag).collect(), flags.config.clone())?;
+    config::load(&sources)
+}
+
+/// Prints an error and its causes, one a line.
+#[expect(clippy::print_stderr, reason = "the command line's own last words")]
+fn report(error: &dyn Error) {
+    eprintln!("husk: {error}");
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let line = cause.to_string();
+        if !said.contains(&line) {
+            eprintln!("  cause: {line}");
+        }
+        said = line;
+        source = cause.source();
+    }
+}
+
+/// A runtime for one subcommand. Two threads: one may decode a large output while the other answers.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}

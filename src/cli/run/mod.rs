@@ -1,0 +1,175 @@
+//! `husk run`: cells of a script, of a notebook, or given code, through the whole MCP stack.
+//!
+//! husk is its own host here: each cell is a `tools/call` to a server in the same process. Output
+//! is printed as it comes, plots are saved, and the first failing cell ends the run.
+
+pub mod cells;
+
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use base64::Engine;
+
+use super::Outcome;
+use crate::{
+    app,
+    config::Config,
+    mcp::{
+        Server,
+        client::{CellAnswer, Client, Print},
+    },
+    sandbox::python::inline,
+};
+
+use cells::Cell;
+
+/// Arguments of `husk run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A script with `# %%` cells, a notebook (.ipynb), or `-` for a script on standard input
+    #[arg(required_unless_present = "code", conflicts_with = "code")]
+    file: Option<PathBuf>,
+    /// Run this code
+    #[arg(short, long)]
+    code: Option<String>,
+    /// Save plots in this folder [default: beside the file]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// What is to be run, and where it comes from.
+struct Source {
+    text: String,
+    notebook: bool,
+    /// The folder in which its kernel starts, and its name without the ending.
+    folder: PathBuf,
+    stem: String,
+}
+
+pub(super) fn run(args: Args, mut config: Config) -> Outcome {
+    let source = source(&args)?;
+    let cells = match source.notebook {
+        true => cells::of_notebook(&source.text)?,
+        false => cells::of_script(&source.text),
+    };
+    let out = args.out.unwrap_or_else(|| source.folder.clone());
+    let runtime = super::runtime()?;
+    let code = runtime.block_on(async {
+        if config.workspace.is_none() {
+            config.workspace = Some(source.folder.clone());
+        }
+        environment(&mut config, &source).await?;
+        let stop = app::signals()?;
+        let context = app::context(&config)?;
+        let run = async {
+            let client = Client::connect(Server::new(Arc::clone(&context)), print()).await?;
+            let code = each(&client, &cells, &Plots { folder: out, stem: source.stem }).await;
+            client.close().await;
+            code
+        };
+        let code = tokio::select! {
+            code = run => code,
+            () = stop.cancelled() => Ok(ExitCode::from(130)),
+        };
+        context.sandboxes.close().await;
+        code
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_millis(50));
+    code
+}
+
+fn source(args: &Args) -> Result<Source, Box<dyn std::error::Error>> {
+    let here = std::env::current_dir()?;
+    let given =
+        |text| Source { text, notebook: false, folder: here.clone(), stem: "cell".to_owned() };
+    if let Some(code) = &args.code {
+        return Ok(given(code.clone()));
+    }
+    let file = args.file.as_deref().unwrap_or(Path::new("-"));
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(given(text));
+    }
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
+    let folder = file.parent().map(|folder| here.join(folder)).unwrap_or(here);
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let notebook = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("ipynb"));
+    Ok(Source { text, notebook, folder, stem })
+}
+
+/// A script that says what it needs (PEP 723) gets an environment of its own.
+async fn environment(
+    config: &mut Config,
+    source: &Source,
+) -> Result<(), Box<dyn std::error::Error>> {
+    if source.notebook {
+        return Ok(());
+    }
+    let Some(metadata) = inline::parse(&source.text)? else { return Ok(()) };
+    let data = config.data_dir()?;
+    let wanted = app::launcher(config, source.folder.clone(), data).wanted;
+    let say = |line: &str| tracing::info!("{line}");
+    let interpreter = inline::script_environment(&metadata, &wanted, &say).await?;
+    config.python = Some(interpreter.executable);
+    Ok(())
+}
+
+fn print() -> Print {
+    Arc::new(|text: &str| show(text))
+}
+
+/// Writes to stdout. A reader that has gone (`| head`) is no error of the cell's.
+fn show(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+async fn each(client: &Client, cells: &[Cell], plots: &Plots) -> Outcome {
+    for (number, cell) in (1..).zip(cells) {
+        let answer = client.run_cell(&cell.code).await?;
+        finish_line(&answer);
+        plots.save(number, &answer)?;
+        if answer.failed {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what has not been printed while the cell ran.
+fn finish_line(answer: &CellAnswer) {
+    if answer.text == "(no output)" {
+        return;
+    }
+    show(&answer.text);
+    if answer.open_line {
+        show("\n");
+    }
+}
+
+/// Where plots go.
+struct Plots {
+    folder: PathBuf,
+    stem: String,
+}
+
+impl Plots {
+    fn save(&self, cell: usize, answer: &CellAnswer) -> Result<(), Box<dyn std::error::Error>> {
+        for (number, (mime, data)) in (1..).zip(&answer.images) {
+            let ending = if mime == "image/jpeg" { "jpg" } else { "png" };
+            let path = self.folder.join(format!("{}-{cell}-{number}.{ending}", self.stem));
+            let bytes = base64::engine::general_purpose::STANDARD.decode(data)?;
+            std::fs::create_dir_all(&self.folder)
+                .and_then(|()| std::fs::write(&path, bytes))
+                .map_err(|error| format!("cannot save the plot `{}`: {error}", path.display()))?;
+            show(&format!("[plot saved: {}]\n", path.display()));
+        }
+        Ok(())
+    }
+}

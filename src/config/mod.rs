@@ -1,0 +1,144 @@
+//! The settings: what there is to set, and how `husk.toml`, `HUSK_*` and flags become one `Config`.
+//!
+//! Settings are read once, at the start; [`load`] shows all faults of all sources together. This
+//! module does not act on a setting: it starts nothing, creates no folder and looks nothing up on
+//! `PATH`. The sections belong to the modules that obey them, and so do their limits.
+
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{output, relay};
+use crate::sandbox::{CellSettings, LaunchSettings};
+
+mod faults;
+mod file;
+mod keys;
+mod layers;
+mod nearest;
+mod origin;
+mod paths;
+mod sources;
+mod table;
+mod texts;
+
+pub use faults::{Fault, Faults};
+pub use keys::{Key, keys, markdown_table};
+pub use layers::{Loaded, load};
+pub use origin::{Origin, Position};
+pub use sources::{Flag, Sources};
+
+/// Everything that can be set, after all sources were read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of the session that is used when a call names none: 1 to 64 of `A-Z a-z 0-9 . _ -`,
+    /// not starting with `.` or `-`.
+    pub session: Option<String>,
+    /// Folder in which kernels start. In a file a relative path starts at that file's folder,
+    /// elsewhere at the current folder; `~/` is the home folder.
+    pub workspace: Option<PathBuf>,
+    /// Python interpreter for kernels: a path as for `workspace`, or a bare name to find on `PATH`.
+    pub python: Option<PathBuf>,
+    /// Name of the installed kernelspec to start.
+    pub kernel: Option<String>,
+    /// Folder for what husk keeps, a path as for `workspace`; unset means `husk` in the platform's
+    /// data folder.
+    pub data_dir: Option<PathBuf>,
+    /// What is logged, as a tracing filter.
+    pub log: String,
+    /// How cells run.
+    pub cells: CellSettings,
+    /// How kernels start.
+    pub launch: LaunchSettings,
+    /// How much of a cell's output one answer carries.
+    pub output: output::Settings,
+    /// What a kernel may send before it is ended.
+    pub wire: relay::Settings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            session: None,
+            workspace: None,
+            python: None,
+            kernel: None,
+            data_dir: None,
+            log: "warn,husk=info,rmcp=error".to_owned(),
+            cells: CellSettings::default(),
+            launch: LaunchSettings::default(),
+            output: output::Settings::default(),
+            wire: relay::Settings::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The folder for what husk keeps: `data_dir`, else `husk` in the platform's data folder (XDG
+    /// on Linux, `~/Library/Application Support` on macOS). It may not exist yet.
+    ///
+    /// # Errors
+    /// [`Fault::NoDataFolder`] when `data_dir` is unset and this process has no home folder.
+    pub fn data_dir(&self) -> Result<PathBuf, Fault> {
+        if let Some(folder) = &self.data_dir {
+            return Ok(folder.clone());
+        }
+        let platform =
+            etcetera::base_strategy::choose_native_strategy().map_err(|_| Fault::NoDataFolder)?;
+        Ok(platform.data_dir().join("husk"))
+    }
+
+    /// The settings that are paths, under their keys.
+    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 3] {
+        [
+            ("workspace", &mut self.workspace),
+            ("python", &mut self.python),
+            ("data_dir", &mut self.data_dir),
+        ]
+    }
+
+    /// What is out of range, under its dotted key. Each setting is judged by itself: a limit that
+    /// depends on another setting would accuse a source that says only one of the two.
+    fn faults(&self) -> Vec<(String, String)> {
+        let sections = [
+            ("cells", self.cells.faults()),
+            ("launch", self.launch.faults()),
+            ("output", self.output.faults()),
+            ("wire", self.wire.faults()),
+        ];
+        let own = self.own_faults().into_iter();
+        own.map(|(key, wrong)| (key.to_owned(), wrong))
+            .chain(sections.into_iter().flat_map(|(section, faults)| {
+                faults.into_iter().map(move |(field, wrong)| (format!("{section}.{field}"), wrong))
+            }))
+            .collect()
+    }
+
+    fn own_faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if let Some(name) = self.session.as_deref().filter(|name| !is_session(name)) {
+            faults.push((
+                "session",
+                format!(
+                    "must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not start with `.` or \
+                     `-`, not {name:?}"
+                ),
+            ));
+        }
+        if self.kernel.as_deref() == Some("") {
+            faults.push(("kernel", "must be the name of a kernelspec, not empty".to_owned()));
+        }
+        faults
+    }
+}
+
+/// Session names become file names, so nothing in them may mean a folder, an option or a hidden
+/// file.
+fn is_session(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && !name.starts_with(['.', '-'])
+        && name.chars().all(|each| each.is_ascii_alphanumeric() || matches!(each, '.' | '_' | '-'))
+}

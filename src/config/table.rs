@@ -1,0 +1,60 @@
+//! Shows the settings in force, for `husk config`: one line each, as TOML that could stand in a
+//! `husk.toml`, with the origin as a comment.
+//!
+//! Reads no source; prints nothing itself.
+
+use std::path::PathBuf;
+
+use super::keys::{Key, keys};
+use super::{Config, Loaded, Origin};
+
+impl Loaded {
+    /// `key = value    # where from` for every setting. A setting without a value is a comment;
+    /// for `data_dir` it shows the folder that husk then takes.
+    pub fn table(&self) -> String {
+        let values = toml::Value::try_from(showable(&self.config)).ok();
+        let lines: Vec<_> = keys()
+            .iter()
+            .map(|key| (self.setting(key, values.as_ref()), self.origin(key)))
+            .collect();
+        let widths = lines.iter().map(|(setting, _)| setting.chars().count());
+        let width = widths.max().unwrap_or_default();
+        lines.iter().map(|(setting, origin)| format!("{setting:<width$}    # {origin}\n")).collect()
+    }
+
+    fn setting(&self, key: &Key, values: Option<&toml::Value>) -> String {
+        let name = &key.key;
+        let mut parts = name.split('.');
+        let value = values.and_then(|all| parts.try_fold(all, |table, part| table.get(part)));
+        match value {
+            Some(value) => format!("{name} = {value}"),
+            None if name == "data_dir" => match self.config.data_dir() {
+                Ok(folder) => {
+                    let folder = lossy(folder).replace(char::is_control, "?");
+                    format!("# {name} = {}", toml::Value::from(folder))
+                }
+                Err(_) => format!("# {name} ="),
+            },
+            None => format!("# {name} ="),
+        }
+    }
+
+    fn origin(&self, key: &Key) -> String {
+        let origin = self.origins.get(&key.key).unwrap_or(&Origin::Default);
+        // A line break in a file's name would end the comment.
+        origin.to_string().replace(char::is_control, "?")
+    }
+}
+
+/// The settings with paths that TOML can hold: one that is not UTF-8 is shown with `�`.
+fn showable(config: &Config) -> Config {
+    let mut config = config.clone();
+    for (_, slot) in config.paths_mut() {
+        *slot = slot.take().map(|path| lossy(path).into());
+    }
+    config
+}
+
+fn lossy(path: PathBuf) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,114 @@
+//! The innermost layer: a caller who gives up ends the call, and a panic becomes an answer.
+//!
+//! rmcp only fires a token on cancellation and lets the handler run on; and it answers nothing at
+//! all when a handler panics, so that the caller waits for ever. Here the token is raced against
+//! the call, whose future is dropped, and panics are caught.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    task::{Context, Poll},
+};
+
+use futures_util::FutureExt;
+use tower::{Layer, Service};
+
+use super::{Answer, Answering, ToolCall};
+
+/// Puts [`Contain`] around a service.
+#[derive(Debug, Clone, Copy)]
+pub struct ContainLayer;
+
+impl<S> Layer<S> for ContainLayer {
+    type Service = Contain<S>;
+
+    fn layer(&self, inner: S) -> Contain<S> {
+        Contain { inner }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Contain<S> {
+    inner: S,
+}
+
+impl<S, P> Service<ToolCall<P>> for Contain<S>
+where
+    S: Service<ToolCall<P>> + Clone + Send + 'static,
+    P: Send + 'static,
+    S::Response: Answer,
+    S::Error: Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Answering<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: ToolCall<P>) -> Self::Future {
+        let cancelled = call.cancelled.clone();
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        Box::pin(async move {
+            // The call is made inside, so that a panic before the first await is caught too.
+            let answer = AssertUnwindSafe(async move { inner.call(call).await }).catch_unwind();
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => Ok(S::Response::cancelled()),
+                result = answer => result.unwrap_or_else(|panic| {
+                    let what = message(panic.as_ref());
+                    tracing::error!(what, "a tool panicked");
+                    Ok(S::Response::panicked(what))
+                }),
+            }
+        })
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tower::ServiceExt;
+
+    use crate::guard::test_support::{Said, call};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_answer() {
+        let panics = tower::service_fn(|_: ToolCall<()>| -> std::future::Ready<Result<Said, ()>> {
+            panic!("boom {}", 1)
+        });
+        let said = ContainLayer.layer(panics).oneshot(call(Duration::MAX)).await.unwrap();
+        assert_eq!(said, Said("panicked: boom 1".into()));
+    }
+
+    #[tokio::test]
+    async fn giving_up_drops_the_call() {
+        let (alive, dropped) = tokio::sync::oneshot::channel::<()>();
+        let alive = std::sync::Arc::new(std::sync::Mutex::new(Some(alive)));
+        let hangs = tower::service_fn(move |_: ToolCall<()>| {
+            let alive = alive.lock().unwrap().take();
+            async move {
+                let _alive = alive;
+                std::future::pending::<Result<Said, ()>>().await
+            }
+        });
+        let call = call(Duration::MAX);
+        let token = call.cancelled.clone();
+        let answer = tokio::spawn(ContainLayer.layer(hangs).oneshot(call));
+        token.cancel();
+        assert_eq!(answer.await.unwrap().unwrap(), Said("cancelled".into()));
+        assert!(dropped.await.is_err());
+    }
+}

@@ -1,0 +1,347 @@
+//! A kernel's process as the server sees it: start, signal, wait for the end, read its log.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    fmt, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    process::Child,
+    sync::watch,
+    task::JoinSet,
+};
+
+use super::{
+    handles::Handles,
+    init,
+    tree::{self, Usage},
+};
+
+/// How long what a dead kernel had written is waited for.
+const LOG_ENDS: Duration = Duration::from_millis(200);
+/// How long an init that was told to end is waited for: a little more than it takes at most.
+const INIT_ENDS: Duration = Duration::from_millis(1200);
+/// How long an init may take to tell that the kernel it was told to kill has ended.
+const WORD: Duration = Duration::from_secs(1);
+/// How much of what a kernel writes to its real stdout and stderr is kept, in bytes.
+const LOG: usize = 8 * 1024;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The program; an absolute path or a name on `PATH`.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Where it starts.
+    pub folder: PathBuf,
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// A folder that is removed when everything has ended.
+    pub run_folder: PathBuf,
+    /// The binary that becomes init; it calls [`init::run_if_asked`].
+    pub init: PathBuf,
+}
+
+/// A signal that husk sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGKILL.
+    Kill,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// Its init ended without telling.
+    Unknown,
+}
+
+impl Exit {
+    /// What the end most likely means, for a reader who did not see it.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Code(0) => "the process ended itself, for example by exit()",
+            Self::Code(137) | Self::Signal(9) => "most likely killed for using too much memory",
+            Self::Code(_) => "the process ended itself, for example by os._exit()",
+            Self::Signal(11 | 7) => "a crash in native code (invalid memory access)",
+            Self::Signal(6) => "native code aborted, for example on a failed assertion",
+            Self::Signal(4) => "native code for another processor (illegal instruction)",
+            Self::Signal(2 | 15) => "something asked the process to end",
+            Self::Signal(24) => "the limit of CPU time was reached",
+            Self::Signal(25) => "the limit of file size was reached",
+            Self::Signal(_) => "ended by a signal",
+            Self::Unknown => "its supervisor was killed too",
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(f, "signal {number} ({name})"),
+                None => write!(f, "signal {number}"),
+            },
+            Self::Unknown => write!(f, "unknown exit"),
+        }
+    }
+}
+
+fn signal_name(number: i32) -> Option<&'static str> {
+    let names = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (4, "SIGILL"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (11, "SIGSEGV"),
+        (13, "SIGPIPE"),
+        (15, "SIGTERM"),
+        (24, "SIGXCPU"),
+        (25, "SIGXFSZ"),
+        (31, "SIGSYS"),
+    ];
+    names.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The init itself.
+    #[error("cannot start husk's own init `{}`", .path.display())]
+    Init {
+        /// The binary.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The init could not start the program.
+    #[error("cannot start {0}")]
+    Program(String),
+    /// The init ended before it told anything.
+    #[error("husk's init ended before the kernel had started")]
+    Silent,
+}
+
+/// A running process and all that descends from it. Dropping it kills them.
+pub struct Process {
+    pid: u32,
+    handles: Arc<Handles>,
+    lifeline: OwnedWriteHalf,
+    exit: watch::Receiver<Option<Exit>>,
+    log: Arc<Mutex<VecDeque<u8>>>,
+    /// Closed when both streams have ended.
+    log_ended: watch::Receiver<()>,
+    init_ended: watch::Receiver<bool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Process {
+    /// Starts `command` under an init of its own.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub async fn spawn(command: &Command) -> Result<Self, SpawnError> {
+        let failed = |source| SpawnError::Init { path: command.init.clone(), source };
+        let (mut child, lifeline) = start(command).map_err(failed)?;
+        let init = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let log = Arc::new(Mutex::new(VecDeque::new()));
+        let (reading, log_ended) = watch::channel(());
+        let mut tasks = JoinSet::new();
+        if let Some(out) = child.stdout.take() {
+            tasks.spawn(keep(out, Arc::clone(&log), reading.clone()));
+        }
+        if let Some(err) = child.stderr.take() {
+            tasks.spawn(keep(err, Arc::clone(&log), reading));
+        }
+        let (reader, writer) = lifeline.into_split();
+        let mut lines = BufReader::new(reader);
+        let pid = first_line(&mut lines).await?;
+        let (exit_tx, exit) = watch::channel(None);
+        let (ended, init_ended) = watch::channel(false);
+        let handles = Arc::new(Handles::hold(init, pid));
+        tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles)));
+        Ok(Self { pid, handles, lifeline: writer, exit, log, log_ended, init_ended, _tasks: tasks })
+    }
+
+    /// The kernel's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Signals the kernel and its process group. A process that has ended is not signalled.
+    pub fn signal(&self, signal: Signal) {
+        let number = match signal {
+            Signal::Interrupt => 2,
+            Signal::Kill => 9,
+        };
+        if let Err(error) = self.lifeline.try_write(&[number]) {
+            tracing::debug!(%error, "the kernel's init does not listen");
+        }
+    }
+
+    /// Resolves when the process has ended. Cancel-safe.
+    pub async fn exited(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        let ended = exit.wait_for(Option::is_some).await;
+        ended.ok().and_then(|exit| *exit).unwrap_or(Exit::Unknown)
+    }
+
+    /// Kills the process, and resolves when it has ended. Cells can stop or kill their init: an
+    /// init that keeps silent is killed with everything below it.
+    pub async fn killed(&self) -> Exit {
+        self.signal(Signal::Kill);
+        if let Ok(exit) = tokio::time::timeout(WORD, self.exited()).await {
+            return exit;
+        }
+        self.handles.destroy();
+        tokio::time::timeout(WORD, self.exited()).await.unwrap_or(Exit::Unknown)
+    }
+
+    /// Resolves when nothing writes to the log any more: the process and all that it has started
+    /// are gone. Bounded, since a daemon can hold the pipe for ever.
+    pub async fn log_ended(&self) {
+        let mut ended = self.log_ended.clone();
+        let closed = async { while ended.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(LOG_ENDS, closed).await;
+    }
+
+    /// Ends everything, and resolves when init, which ends last, is gone.
+    pub async fn all_ended(self) {
+        let Self { lifeline, mut init_ended, handles, .. } = self;
+        drop(lifeline);
+        let ended = tokio::time::timeout(INIT_ENDS, init_ended.wait_for(|ended| *ended)).await;
+        if ended.is_err() {
+            handles.destroy();
+        }
+    }
+
+    /// The end of what the process wrote to its real stdout and stderr.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log.iter().copied().collect::<Vec<u8>>()).into_owned()
+    }
+
+    /// The process id of its init, below which everything runs (see [`Usage::below`]).
+    #[must_use]
+    pub fn init_pid(&self) -> Option<i32> {
+        self.handles.init
+    }
+}
+
+impl Usage {
+    /// What everything below that init uses now; `None` where the system does not tell.
+    #[must_use]
+    pub fn below(init: i32) -> Option<Self> {
+        tree::usage_below(init)
+    }
+}
+
+fn start(command: &Command) -> io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = theirs.into_std()?;
+    theirs.set_nonblocking(false)?;
+    let child = tokio::process::Command::new(&command.init)
+        .arg(init::WORD)
+        .arg(&command.run_folder)
+        .arg(&command.program)
+        .args(&command.args)
+        .current_dir(&command.folder)
+        .env_clear()
+        .envs(command.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    Ok((child, ours))
+}
+
+async fn first_line(lines: &mut BufReader<OwnedReadHalf>) -> Result<u32, SpawnError> {
+    let mut line = String::new();
+    lines.read_line(&mut line).await.map_err(|_| SpawnError::Silent)?;
+    match line.trim_end().split_once(' ') {
+        Some(("started", pid)) => pid.parse().map_err(|_| SpawnError::Silent),
+        Some(("failed", reason)) => Err(SpawnError::Program(reason.to_owned())),
+        _ => Err(SpawnError::Silent),
+    }
+}
+
+/// Waits for the line that tells the end, then reaps the init.
+async fn follow(
+    mut lines: BufReader<OwnedReadHalf>,
+    mut child: Child,
+    exit: watch::Sender<Option<Exit>>,
+    ended: watch::Sender<bool>,
+    handles: Arc<Handles>,
+) {
+    let mut line = String::new();
+    let read = lines.read_line(&mut line).await;
+    let told = read.ok().and_then(|_| parse_end(&line));
+    if told.is_none() {
+        // Killed by a cell: what it kept together must not outlive it.
+        handles.destroy();
+    }
+    exit.send_replace(Some(told.unwrap_or(Exit::Unknown)));
+    if let Err(error) = child.wait().await {
+        tracing::warn!(%error, "cannot wait for the kernel's init");
+    }
+    ended.send_replace(true);
+}
+
+fn parse_end(line: &str) -> Option<Exit> {
+    match line.trim_end().split_once(' ')? {
+        ("exited", code) => Some(Exit::Code(code.parse().ok()?)),
+        ("killed", signal) => Some(Exit::Signal(signal.parse().ok()?)),
+        _ => None,
+    }
+}
+
+/// Keeps the end of a stream, and keeps reading so that the writer never waits.
+async fn keep(
+    mut stream: impl AsyncRead + Unpin,
+    log: Arc<Mutex<VecDeque<u8>>>,
+    _reading: watch::Sender<()>,
+) {
+    let mut chunk = vec![0u8; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend(chunk.iter().take(read));
+        let excess = log.len().saturating_sub(LOG);
+        log.drain(..excess);
+    }
+}
+
+/// The path by which this process can run itself again, even when its file has been replaced.
+#[must_use]
+pub fn own_binary() -> PathBuf {
+    let link = Path::new("/proc/self/exe");
+    if link.exists() {
+        return link.to_owned();
+    }
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("husk"))
+}

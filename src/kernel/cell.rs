@@ -1,0 +1,217 @@
+//! The one running cell: what has been heard of it, and when it is over.
+//!
+//! A cell is over when its reply *and* `idle` have come, in either order (the reply usually comes
+//! before the output). When one of the two is lost, the other and [`GRACE`] without a further
+//! message end it, so that nothing waits for ever. Plain state; `now` is given.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    event::{Event, Failure, Reply},
+    journal::Heard,
+    output::{self, Item, Output, Totals},
+};
+
+/// How long after the last message a cell waits for the half of its end that has not come.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// The same for a cell that was interrupted: ipykernel can lose the reply to one.
+const GRACE_WHEN_STOPPED: Duration = Duration::from_millis(200);
+
+/// What a cell leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its output, bounded.
+    pub items: Vec<Item>,
+    /// The totals of its output.
+    pub totals: Totals,
+    /// Its number.
+    pub execution_count: Option<u64>,
+    /// The exception that ended it.
+    pub failure: Option<Failure>,
+    /// Whether the end of its output may be missing: the kernel replied and never went idle.
+    pub cut: bool,
+    /// Whether the cell called `exit()`.
+    pub asks_exit: bool,
+}
+
+/// A cell under way.
+pub(super) struct Cell {
+    /// The id of its `execute_request`.
+    pub(super) request: String,
+    /// What its streams brought, to be compared with the kernel's journal.
+    pub(super) heard: [Heard; 2],
+    output: Output,
+    reply: Option<Reply>,
+    idle: bool,
+    count: Option<u64>,
+    error: Option<Failure>,
+    last: Instant,
+    stopping: bool,
+}
+
+impl Cell {
+    pub(super) fn new(request: String, settings: output::Settings, now: Instant) -> Self {
+        Self {
+            request,
+            heard: [Heard::default(), Heard::default()],
+            output: Output::new(settings),
+            reply: None,
+            idle: false,
+            count: None,
+            error: None,
+            last: now,
+            stopping: false,
+        }
+    }
+
+    /// Takes a message of this cell in; returns the text that it added.
+    pub(super) fn hear(&mut self, event: Event, now: Instant) -> String {
+        self.last = now;
+        match event {
+            Event::Stream { stderr, text } => {
+                let [out, err] = &mut self.heard;
+                if stderr {
+                    err.hear(&text)
+                } else {
+                    out.hear(&text)
+                }
+                return self.output.text(&text);
+            }
+            Event::Display { bundle, id, update } => {
+                return self.output.display(bundle, id, update);
+            }
+            Event::Error(failure) => {
+                let text = self.output.failure(&failure);
+                self.error = Some(failure);
+                return text;
+            }
+            Event::Clear { wait } => self.output.clear(wait),
+            Event::Input { count } => self.count = count.or(self.count),
+            Event::Idle => self.idle = true,
+            Event::Reply(reply) => {
+                self.count = reply.count.or(self.count);
+                self.reply = Some(reply);
+            }
+            Event::Busy | Event::Other => {}
+        }
+        String::new()
+    }
+
+    /// Whether the kernel has told both halves of the end.
+    pub(super) fn over(&self) -> bool {
+        self.idle && self.reply.is_some()
+    }
+
+    /// When to stop waiting for the other half; `None` while neither has come.
+    pub(super) fn gives_up_at(&self) -> Option<Instant> {
+        let grace = if self.stopping { GRACE_WHEN_STOPPED } else { GRACE };
+        (self.idle || self.reply.is_some()).then(|| self.last + grace)
+    }
+
+    /// The cell is being interrupted.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Ends the cell.
+    pub(super) fn finish(mut self) -> Finished {
+        let cut = !self.idle && self.reply.is_some();
+        let asks_exit = self.reply.as_ref().is_some_and(|reply| reply.asks_exit);
+        let failure = match self.reply {
+            // An exception whose message was lost is still shown.
+            Some(Reply { failure: Some(failure), .. }) => {
+                if self.error.is_none() {
+                    self.output.failure(&failure);
+                }
+                Some(self.error.unwrap_or(failure))
+            }
+            Some(_) => None,
+            None => self.error.or_else(|| self.idle.then(no_reply)),
+        };
+        Finished {
+            items: self.output.items(),
+            totals: self.output.totals(),
+            execution_count: self.count,
+            failure,
+            cut,
+            asks_exit,
+        }
+    }
+}
+
+/// Idle without a reply: nobody can say that the cell succeeded.
+fn no_reply() -> Failure {
+    Failure {
+        name: "NoReply".to_owned(),
+        value: "the kernel went idle and never replied; whether the cell succeeded is unknown"
+            .to_owned(),
+        traceback: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell() -> Cell {
+        Cell::new("r".into(), output::Settings::default(), Instant::now())
+    }
+
+    fn reply(failure: Option<Failure>) -> Event {
+        Event::Reply(Reply { count: Some(3), failure, asks_exit: false })
+    }
+
+    #[test]
+    fn both_halves_end_it_in_either_order() {
+        for halves in [[Event::Idle, reply(None)], [reply(None), Event::Idle]] {
+            let mut cell = cell();
+            assert_eq!(cell.gives_up_at(), None);
+            for half in halves {
+                assert!(!cell.over());
+                cell.hear(half, Instant::now());
+            }
+            assert!(cell.over());
+            let finished = cell.finish();
+            assert!(!finished.cut);
+            assert_eq!((finished.execution_count, finished.failure), (Some(3), None));
+        }
+    }
+
+    #[test]
+    fn output_after_the_reply_moves_the_time_of_giving_up() {
+        let start = Instant::now();
+        let mut cell = cell();
+        cell.hear(reply(None), start);
+        assert_eq!(cell.gives_up_at(), Some(start + GRACE));
+        let later = start + Duration::from_secs(1);
+        cell.hear(Event::Stream { stderr: false, text: "x".into() }, later);
+        assert_eq!(cell.gives_up_at(), Some(later + GRACE));
+    }
+
+    #[test]
+    fn half_an_end_is_no_success() {
+        let mut unanswered = cell();
+        unanswered.hear(Event::Idle, Instant::now());
+        assert_eq!(unanswered.finish().failure.map(|failure| failure.name), Some("NoReply".into()));
+        let mut cut = cell();
+        cut.hear(reply(None), Instant::now());
+        assert!(cut.finish().cut);
+    }
+
+    #[test]
+    fn the_reply_decides_what_failed() {
+        let failure = Failure { name: "E".into(), value: "v".into(), traceback: String::new() };
+        let mut lost_message = cell();
+        lost_message.hear(reply(Some(failure.clone())), Instant::now());
+        let finished = lost_message.finish();
+        assert_eq!(finished.failure, Some(failure.clone()));
+        assert_eq!(finished.items, vec![Item::Text("E: v".into())]);
+        // A thread's traceback does not make a cell fail that the kernel calls ok.
+        let mut thread = cell();
+        thread.hear(Event::Error(failure), Instant::now());
+        thread.hear(reply(None), Instant::now());
+        assert_eq!(thread.finish().failure, None);
+    }
+}

@@ -1,0 +1,174 @@
+//! A kernel's three channels as `zeromq` sockets behind their relays.
+//!
+//! Opens them and says which message came from which; what messages mean is decided elsewhere.
+
+use std::{io, path::Path, time::Duration};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqError, ZmqMessage};
+
+use super::{
+    connection::Connection,
+    relay::{self, END, Ended, Endpoint, Relay},
+};
+
+/// How often a starting kernel is looked at for its sockets: nothing tells that a socket is there.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Why channels could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The relay could not be set up.
+    #[error("cannot connect to the kernel's {channel} channel")]
+    Relay {
+        /// The channel.
+        channel: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// `zeromq` refused.
+    #[error("cannot open the kernel's {channel} channel")]
+    Socket {
+        /// The channel.
+        channel: &'static str,
+        /// The cause.
+        source: ZmqError,
+    },
+}
+
+/// What came from a kernel.
+pub(super) enum Arrival {
+    Shell(Vec<Bytes>),
+    /// An answer on the control channel, which nothing waits for.
+    Control,
+    Iopub(Vec<Bytes>),
+    /// All that the kernel had published has been read.
+    IopubEnd,
+    /// The relay of a channel ended.
+    Ended(&'static str, Ended),
+}
+
+/// The open channels; dropping them closes all.
+pub(super) struct Channels {
+    shell: DealerSocket,
+    control: DealerSocket,
+    /// Gone once its relay has ended: `zeromq` would connect again, to whoever listens there then.
+    iopub: Option<SubSocket>,
+    relays: JoinSet<(&'static str, Ended)>,
+}
+
+impl Channels {
+    /// Waits for the kernel's sockets and connects. Never gives up by itself: the caller races it
+    /// against the kernel's death and a deadline.
+    pub(super) async fn open(
+        connection: &Connection,
+        caps: relay::Settings,
+    ) -> Result<Self, OpenError> {
+        let mut relays = JoinSet::new();
+        let mut url = async |channel, endpoint: &Endpoint| {
+            let inner = connection.inner.join(channel);
+            let relay = listening(channel, caps, endpoint, &inner)
+                .await
+                .map_err(|source| OpenError::Relay { channel, source })?;
+            relays.spawn(async move { (channel, relay.run().await) });
+            Ok(format!("ipc://{}", inner.display()))
+        };
+        let iopub_url = url("iopub", &connection.iopub).await?;
+        let shell_url = url("shell", &connection.shell).await?;
+        let control_url = url("control", &connection.control).await?;
+        let failed = |channel| move |source| OpenError::Socket { channel, source };
+        let mut iopub = SubSocket::new();
+        iopub.connect(&iopub_url).await.map_err(failed("iopub"))?;
+        iopub.subscribe("").await.map_err(failed("iopub"))?;
+        let mut shell = DealerSocket::new();
+        shell.connect(&shell_url).await.map_err(failed("shell"))?;
+        let mut control = DealerSocket::new();
+        control.connect(&control_url).await.map_err(failed("control"))?;
+        Ok(Self { shell, control, iopub: Some(iopub), relays })
+    }
+
+    /// The next thing that came. Cancel-safe: each `recv` takes a whole message or nothing.
+    pub(super) async fn next(&mut self) -> Arrival {
+        loop {
+            let iopub = async {
+                match &mut self.iopub {
+                    Some(iopub) => iopub.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            // What the kernel had published is read before the end of its relay is looked at.
+            tokio::select! {
+                biased;
+                message = iopub => match frames(message) {
+                    Some(frames) if is_end(&frames) => {
+                        self.iopub = None;
+                        return Arrival::IopubEnd;
+                    }
+                    Some(frames) => return Arrival::Iopub(frames),
+                    None => self.iopub = None,
+                },
+                message = self.shell.recv() => match frames(message) {
+                    Some(frames) if !is_end(&frames) => return Arrival::Shell(frames),
+                    _ => {}
+                },
+                message = self.control.recv() => match frames(message) {
+                    Some(frames) if !is_end(&frames) => return Arrival::Control,
+                    _ => {}
+                },
+                Some(ended) = self.relays.join_next() => if let Ok((channel, ended)) = ended {
+                    if channel == "iopub" {
+                        self.iopub = None;
+                    }
+                    return Arrival::Ended(channel, ended);
+                },
+            }
+        }
+    }
+
+    pub(super) async fn send_shell(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
+        send(&mut self.shell, frames).await
+    }
+
+    pub(super) async fn send_control(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
+        send(&mut self.control, frames).await
+    }
+}
+
+async fn send(socket: &mut DealerSocket, frames: Vec<Bytes>) -> Result<(), ZmqError> {
+    let message = ZmqMessage::try_from(frames).map_err(|_| ZmqError::NoMessage)?;
+    socket.send(message).await
+}
+
+/// A failed `recv` is the end of a connection, which its relay tells better.
+fn frames(message: Result<ZmqMessage, ZmqError>) -> Option<Vec<Bytes>> {
+    match message {
+        Ok(message) => Some(message.into_vec()),
+        Err(error) => {
+            tracing::debug!(%error, "a kernel socket closed");
+            None
+        }
+    }
+}
+
+fn is_end(frames: &[Bytes]) -> bool {
+    matches!(frames, [only] if only.as_ref() == END)
+}
+
+async fn listening(
+    channel: &'static str,
+    caps: relay::Settings,
+    endpoint: &Endpoint,
+    inner: &Path,
+) -> io::Result<Relay> {
+    loop {
+        match Relay::open(channel, caps, endpoint, inner).await {
+            Err(error) if not_yet(&error) => tokio::time::sleep(LOOK).await,
+            other => return other,
+        }
+    }
+}
+
+fn not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}

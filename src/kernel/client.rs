@@ -1,0 +1,234 @@
+//! Drives one kernel: a task owns its sockets, a [`Client`] asks it.
+//!
+//! One execute request is under way at a time (the queue is the session's): with `stop_on_error`
+//! a kernel drops what is queued behind an error. Nothing here waits for ever: an execution ends by
+//! the kernel's word, by a grace after half of it, or when its owner concludes it.
+
+use std::{sync::Arc, time::Duration};
+
+use jupyter_protocol::KernelInfoRequest;
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{
+    cell::Finished,
+    channels::{Arrival, Channels, OpenError},
+    connection::Connection,
+    event,
+    journal::Journal,
+    output,
+    relay::{self, Ended},
+    task::{self, Command, Says, Wire},
+    wire::{Codec, Message},
+};
+
+/// How long a kernel that answers but does not publish is waited for before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Sees a cell's text as it comes. Called from the task that owns the sockets: it must not block.
+pub trait Watch: Send + Sync {
+    /// Text was added to the running cell's output.
+    fn text(&self, text: &str);
+    /// Something that takes long is under way before the cell can run.
+    fn note(&self, line: &str);
+}
+
+/// What a kernel says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Info {
+    /// For example `ipython`.
+    pub implementation: String,
+    /// Version of the implementation.
+    pub version: String,
+    /// For example `python 3.11.7`.
+    pub language: String,
+    /// Jupyter protocol version.
+    pub protocol: String,
+    /// Optional features, for example `kernel subshells`.
+    pub features: Vec<String>,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The channels did not open.
+    #[error("the kernel's channels did not open")]
+    Open(#[source] OpenError),
+    /// A channel ended during the handshake.
+    #[error("the kernel left during the handshake: {0}")]
+    Left(Ended),
+    /// A request could not be sent.
+    #[error("the kernel's shell channel does not take requests")]
+    Send(#[source] zeromq::ZmqError),
+    /// A request could not be written.
+    #[error("cannot write a request")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// Why a kernel can no longer be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Gone(pub String);
+
+/// A connected kernel. Dropping it closes the channels.
+pub struct Client {
+    commands: mpsc::UnboundedSender<Command>,
+    task: JoinHandle<()>,
+    says: Says,
+    info: Info,
+}
+
+/// A cell under way; dropping it only stops listening.
+pub struct Execution {
+    done: oneshot::Receiver<Finished>,
+}
+
+impl Execution {
+    /// The cell's end; `None` when the task that owns the sockets has ended without a word.
+    /// Cancel-safe.
+    pub async fn finished(&mut self) -> Option<Finished> {
+        (&mut self.done).await.ok()
+    }
+}
+
+impl Client {
+    /// Connects to a kernel that is starting, and waits until it answers and publishes.
+    ///
+    /// Never gives up by itself: race it against the kernel's death and a deadline.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when a channel fails.
+    pub async fn connect(
+        connection: &Connection,
+        caps: relay::Settings,
+        output: output::Settings,
+        journal: Option<Journal>,
+    ) -> Result<Self, ConnectError> {
+        let codec = Codec::new(&connection.key);
+        let mut channels = Channels::open(connection, caps).await.map_err(ConnectError::Open)?;
+        let info = handshake(&mut channels, &codec).await?;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (told, says) = task::words();
+        let wire = Wire::new(codec, channels, output, journal, told);
+        let task = tokio::spawn(wire.run(inbox));
+        Ok(Self { commands, task, says, info })
+    }
+
+    /// What the kernel says of itself.
+    #[must_use]
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Starts a cell. The caller sees to it that only one is under way.
+    pub fn execute(&self, code: String, watch: Option<Arc<dyn Watch>>) -> Execution {
+        let (done, receiver) = oneshot::channel();
+        self.tell(Command::Execute { code, watch, done });
+        Execution { done: receiver }
+    }
+
+    /// Ends the cell under way with what has come, which its [`Execution`] then tells. `dead` says
+    /// that the process is gone: its last messages and its journal are read first.
+    pub fn conclude(&self, dead: bool) {
+        self.tell(Command::Conclude { dead });
+    }
+
+    /// The cell under way is interrupted: by a message on the control channel, or (when the caller
+    /// sends a signal) without one. Half of its end is enough from here on.
+    pub fn interrupt(&self, by_message: bool) {
+        self.tell(Command::Interrupt { by_message });
+    }
+
+    /// Resolves when every request on the control channel has been answered: an interrupt that is
+    /// still under way would hit the next cell.
+    pub async fn control_answered(&self) {
+        let mut unanswered = self.says.unanswered.clone();
+        // A task that has ended has nothing under way.
+        let _ = unanswered.wait_for(|count| *count == 0).await;
+    }
+
+    /// Asks the kernel to end itself.
+    pub fn shutdown(&self) {
+        self.tell(Command::Shutdown);
+    }
+
+    /// Resolves when the kernel cannot be talked to any more.
+    pub async fn gone(&self) -> Gone {
+        let mut gone = self.says.gone.clone();
+        match gone.wait_for(Option::is_some).await {
+            Ok(gone) => {
+                gone.clone().unwrap_or_else(|| Gone("the kernel's channels closed".to_owned()))
+            }
+            Err(_) => Gone("the task that owns the kernel's channels ended".to_owned()),
+        }
+    }
+
+    /// A task that has ended drops the command: its senders inside tell the waiting side.
+    fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Asks for `kernel_info` until the kernel has both answered and published.
+async fn handshake(channels: &mut Channels, codec: &Codec) -> Result<Info, ConnectError> {
+    let mut info = None;
+    let mut published = false;
+    loop {
+        let (_, frames) = codec
+            .request("kernel_info_request", &KernelInfoRequest {})
+            .map_err(ConnectError::Encode)?;
+        channels.send_shell(frames).await.map_err(ConnectError::Send)?;
+        let mut ask_again = None;
+        loop {
+            let again = ask_again.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let arrival = tokio::select! {
+                arrival = channels.next() => arrival,
+                () = tokio::time::sleep_until(again) => break,
+            };
+            match arrival {
+                Arrival::Shell(frames) => {
+                    if let Ok(message) = codec.decode(&frames) {
+                        info = Some(read_info(&message));
+                        ask_again = Some(Instant::now() + ASK_AGAIN);
+                    }
+                }
+                Arrival::Iopub(frames) => {
+                    published |= codec.decode(&frames).is_ok_and(|m| !m.parent.is_empty())
+                }
+                Arrival::Ended(_, ended) => return Err(ConnectError::Left(ended)),
+                Arrival::IopubEnd | Arrival::Control => {}
+            }
+            if published && let Some(info) = info.take() {
+                return Ok(info);
+            }
+        }
+    }
+}
+
+fn read_info(message: &Message) -> Info {
+    let text = |value: Option<&Value>| event::text(value.cloned());
+    let content = &message.content;
+    let language = content.get("language_info");
+    let part = |name| text(language.and_then(|l| l.get(name)));
+    Info {
+        implementation: text(content.get("implementation")),
+        version: text(content.get("implementation_version")),
+        language: format!("{} {}", part("name"), part("version")).trim().to_owned(),
+        protocol: text(content.get("protocol_version")),
+        features: content
+            .get("supported_features")
+            .and_then(Value::as_array)
+            .map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,180 @@
+//! How a kernel is told where to listen: the connection file, its sockets and the key.
+//!
+//! Unix sockets by default: no port race, no network. Makes names and writes one file; opens no
+//! connection.
+
+use std::{
+    io,
+    net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use jupyter_protocol::{ConnectionInfo, connection_info::Transport};
+
+use super::relay::Endpoint;
+use crate::base::{ids, secret::Secret};
+
+/// Longest path of a unix socket in bytes, without the closing zero (`sun_path` on Linux; macOS
+/// has 103).
+pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// Where and how the server and one kernel meet.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where the kernel listens.
+    pub shell: Endpoint,
+    /// Where the kernel listens.
+    pub control: Endpoint,
+    /// Where the kernel publishes.
+    pub iopub: Endpoint,
+    /// Signs all messages.
+    pub key: Secret,
+    /// The file that the kernel reads.
+    pub file: PathBuf,
+    /// The server's own folder, for the relay's sockets.
+    pub inner: PathBuf,
+}
+
+/// Why a connection could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The run folder's path leaves no room for a socket's name.
+    #[error(
+        "the run folder `{}` is too long for unix sockets ({MAX_SOCKET_PATH} bytes with the socket's name); \
+         set XDG_RUNTIME_DIR or TMPDIR to a shorter one",
+        .0.display()
+    )]
+    TooLong(PathBuf),
+    /// The system gave no randomness for the key.
+    #[error("the operating system gave no random numbers for the kernel's key")]
+    NoKey,
+    /// The file or a port could not be made.
+    #[error("cannot prepare the kernel's connection in `{}`", .path.display())]
+    Io {
+        /// The run folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Which transport a kernel gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// Unix sockets in the run folder.
+    Ipc,
+    /// Ports on 127.0.0.1, for kernels that cannot do unix sockets.
+    Tcp,
+}
+
+impl Connection {
+    /// Prepares a connection in `outer`, which the kernel may see, and `inner`, which it may not;
+    /// both exist and belong to this user alone.
+    ///
+    /// # Errors
+    /// [`ConnectionError`].
+    pub fn prepare(outer: &Path, inner: &Path, wire: Wire) -> Result<Self, ConnectionError> {
+        let failed = |source| ConnectionError::Io { path: outer.to_owned(), source };
+        let key = Secret::new(ids::random_hex(32));
+        if key.reveal().is_empty() {
+            return Err(ConnectionError::NoKey);
+        }
+        let longest =
+            outer.join("k-5").as_os_str().len().max(inner.join("control").as_os_str().len());
+        if longest > MAX_SOCKET_PATH {
+            return Err(ConnectionError::TooLong(outer.to_owned()));
+        }
+        let info = info(outer, wire, &key).map_err(failed)?;
+        let endpoint = |port| match wire {
+            Wire::Ipc => Endpoint::Ipc(outer.join(format!("k-{port}"))),
+            Wire::Tcp => Endpoint::Tcp(port),
+        };
+        let file = outer.join("connection.json");
+        write_private(&file, &info).map_err(failed)?;
+        Ok(Self {
+            shell: endpoint(info.shell_port),
+            control: endpoint(info.control_port),
+            iopub: endpoint(info.iopub_port),
+            key,
+            file,
+            inner: inner.to_owned(),
+        })
+    }
+}
+
+/// What the kernel is told. Over unix sockets a "port" is the ending of a socket's name.
+fn info(outer: &Path, wire: Wire, key: &Secret) -> io::Result<ConnectionInfo> {
+    let (transport, ip, ports) = match wire {
+        Wire::Ipc => {
+            (Transport::IPC, outer.join("k").to_string_lossy().into_owned(), [1, 2, 3, 4, 5])
+        }
+        Wire::Tcp => (Transport::TCP, "127.0.0.1".to_owned(), free_ports()?),
+    };
+    let [shell_port, iopub_port, stdin_port, control_port, hb_port] = ports;
+    Ok(ConnectionInfo {
+        ip,
+        transport,
+        shell_port,
+        iopub_port,
+        stdin_port,
+        control_port,
+        hb_port,
+        key: key.reveal().to_owned(),
+        signature_scheme: "hmac-sha256".to_owned(),
+        kernel_name: None,
+    })
+}
+
+fn write_private(path: &Path, info: &ConnectionInfo) -> io::Result<()> {
+    let mut options = std::fs::File::options();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    Ok(serde_json::to_writer(file, info)?)
+}
+
+/// Five ports that were free a moment ago. Another process may take one before the kernel binds;
+/// the kernel then ends at once and the start is tried anew.
+fn free_ports() -> io::Result<[u16; 5]> {
+    let bind = || TcpListener::bind(("127.0.0.1", 0));
+    let held = [bind()?, bind()?, bind()?, bind()?, bind()?];
+    let mut ports = [0; 5];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_private_and_names_the_sockets() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = Connection::prepare(dir.path(), dir.path(), Wire::Ipc).unwrap();
+        assert_eq!(connection.iopub, Endpoint::Ipc(dir.path().join("k-2")));
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(&connection.file).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+        let info: ConnectionInfo =
+            serde_json::from_slice(&std::fs::read(&connection.file).unwrap()).unwrap();
+        assert_eq!(info.shell_url(), format!("ipc://{}-1", dir.path().join("k").display()));
+        assert_eq!(info.key.len(), 64);
+    }
+
+    #[test]
+    fn ports_differ() {
+        let mut ports = free_ports().unwrap().to_vec();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 5);
+    }
+
+    #[test]
+    fn a_folder_too_long_for_sockets_is_named() {
+        let long = PathBuf::from(format!("/{}", "x".repeat(110)));
+        let error = Connection::prepare(&long, &long, Wire::Ipc).unwrap_err();
+        assert!(error.to_string().contains("too long for unix sockets"), "{error}");
+    }
+}

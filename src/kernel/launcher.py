@@ -1,0 +1,147 @@
+"""Starts ipykernel the way husk needs it. Arguments: connection file, journal, then ipykernel's own.
+
+Differs from `python -m ipykernel_launcher` in four things, each for one promise:
+- iopub never drops: it waits for the server when more than its high-water mark is queued.
+- every write is also noted in a memory-mapped journal, so that text that was printed before a
+  crash is not lost with the process (layout: src/kernel/journal.rs).
+- one huge print becomes many messages of at most a million characters.
+- `sys.stdout.close()` in a cell does not break every later cell.
+Whatever of this a version of ipykernel does not offer is left out; the kernel starts all the same.
+"""
+import hashlib
+import mmap
+import os
+import struct
+import sys
+import threading
+
+# The folder of this file is not the user's: an `import` in a cell must not find it.
+if sys.path and sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
+    del sys.path[0]
+
+import zmq
+from ipykernel import iostream
+from ipykernel.kernelapp import IPKernelApp
+
+RING = 64 * 1024
+HEADER = 32
+LONGEST = 1_000_000
+STREAMS = {"stdout": 0, "stderr": 1}
+
+
+class Journal:
+    """One stream's region of the file.
+
+    Its lock is its own: the stream's is wanted by the IO thread, for which a writer may be waiting.
+    """
+
+    def __init__(self, memory, start):
+        self.memory, self.start = memory, start
+        self.lock = threading.Lock()
+        self.written = self.flushed = self.cell = 0
+
+    def write(self, text):
+        data = text.encode("utf-8", "replace")
+        end = self.written + len(data)
+        kept = data[-RING:]
+        at = (end - len(kept)) % RING
+        first = min(len(kept), RING - at)
+        base = self.start + HEADER
+        self.memory[base + at : base + at + first] = kept[:first]
+        if first < len(kept):
+            self.memory[base : base + len(kept) - first] = kept[first:]
+        self.written = end
+        struct.pack_into("<Q", self.memory, self.start, end)
+
+    def begin_cell(self, request):
+        self.cell = self.written
+        fingerprint = hashlib.sha256(request.encode()).digest()[:8]
+        struct.pack_into("<Q8s", self.memory, self.start + 16, self.cell, fingerprint)
+
+    def flush_up_to(self, position):
+        self.flushed = position
+        struct.pack_into("<Q", self.memory, self.start + 8, position)
+
+
+class Stream(iostream.OutStream):
+    """ipykernel's stream, with a journal."""
+
+    memory = None
+
+    def __init__(self, session, pub_thread, name, *args, **kwargs):
+        self._journal = self._request = None
+        if Stream.memory is not None and name in STREAMS:
+            self._journal = Journal(Stream.memory, STREAMS[name] * (HEADER + RING))
+        super().__init__(session, pub_thread, name, *args, **kwargs)
+
+    def _mine(self):
+        # A forked child shares the memory; its text reaches the server another way.
+        return self._journal is not None and os.getpid() == self._master_pid
+
+    def write(self, string):
+        if not isinstance(string, str) or not self._mine():
+            return super().write(string)
+        with self._journal.lock:
+            self._journal.write(string)
+        return super().write(string)
+
+    def set_parent(self, parent):
+        request = (parent.get("header") or {}).get("msg_id") or ""
+        if self._mine() and request != self._request:
+            self._request = request
+            with self._journal.lock:
+                self._journal.begin_cell(request)
+        super().set_parent(parent)
+
+    def _flush(self):
+        position = self._journal.written if self._mine() else None
+        super()._flush()
+        if position is not None:
+            self._journal.flush_up_to(position)
+
+    def _flush_buffers(self):
+        for parent, data in super()._flush_buffers():
+            for at in range(0, len(data), LONGEST):
+                yield parent, data[at : at + LONGEST]
+
+    def close(self):
+        """Closing is left to the end of the process; a cell that closes only flushes."""
+        self.flush()
+
+
+class WaitingContext:
+    """A ZeroMQ context whose sockets wait at the high-water mark instead of dropping."""
+
+    def __init__(self, context):
+        self._context = context
+
+    def __getattr__(self, name):
+        return getattr(self._context, name)
+
+    def socket(self, kind, *args, **kwargs):
+        made = self._context.socket(kind, *args, **kwargs)
+        made.setsockopt(zmq.XPUB_NODROP, 1)
+        return made
+
+
+class KernelApp(IPKernelApp):
+    name = "husk-kernel"
+
+    def init_iopub(self, context):
+        super().init_iopub(WaitingContext(context))
+
+
+def open_journal(path):
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), 2 * (HEADER + RING))
+
+
+def main():
+    connection_file, journal, *rest = sys.argv[1:]
+    Stream.memory = open_journal(journal)
+    iostream.OutStream = Stream
+    sys.argv = [sys.argv[0], "-f", connection_file, *rest]
+    KernelApp.launch_instance()
+
+
+main()

@@ -1,0 +1,24 @@
+//! Floor 1: a Jupyter kernel over its wire, and the only door to `zeromq` and `jupyter-protocol`.
+//!
+//! [`Client`] drives one kernel: sign a request, follow its output until the kernel is idle *and*
+//! has replied, interrupt, shut down. What a kernel sends is untrusted: [`relay`] checks it before
+//! `zeromq` reads it, [`wire`] and [`event`] decode it tolerantly, [`output`] bounds it.
+//! Starting and ending the process is not done here (see [`crate::jail`] and [`crate::sandbox`]).
+
+mod ansi;
+mod cell;
+mod channels;
+mod client;
+pub mod connection;
+mod ends;
+pub mod event;
+pub mod journal;
+mod media;
+pub mod output;
+pub mod relay;
+pub mod spec;
+mod task;
+pub mod wire;
+
+pub use cell::Finished;
+pub use client::{Client, ConnectError, Execution, Gone, Info, Watch};

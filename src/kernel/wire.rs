@@ -1,0 +1,313 @@
+//! The Jupyter wire format as values: frames in, [`Message`] out, and back.
+//!
+//! `identities… <IDS|MSG> signature header parent_header metadata content buffers…`, signed with
+//! HMAC-SHA256 over the four JSON frames; source:
+//! <https://jupyter-client.readthedocs.io/en/stable/messaging.html#the-wire-protocol>.
+//! Decoding is tolerant: whatever a cell can put into a message, its type and its parent are still
+//! known, so that a reply with odd contents still ends its cell. No sockets here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::{ids, secret::Secret};
+
+const DELIMITER: &[u8] = b"<IDS|MSG>";
+
+/// The protocol version that husk speaks.
+pub const PROTOCOL: &str = "5.4";
+
+/// A message from the kernel: enough to know whose it is, and its content as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// `header.msg_type`.
+    pub kind: String,
+    /// `parent_header.msg_id`; empty where the kernel named no parent.
+    pub parent: String,
+    /// The content; `Null` where it was not JSON.
+    pub content: Value,
+}
+
+/// Frames that are no message.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WireError {
+    /// No delimiter, or fewer than five frames after it.
+    #[error("the frames are no Jupyter message: no `<IDS|MSG>` with five frames after it")]
+    Shape,
+    /// The HMAC does not fit: not from our kernel, or changed on the way.
+    #[error("the message's signature does not fit")]
+    Signature,
+    /// The header is not a JSON object with a `msg_type`.
+    #[error("the message's header is not readable")]
+    Header,
+}
+
+/// The header's members that husk needs; everything else a kernel may add is passed over.
+#[derive(Deserialize)]
+struct Header {
+    msg_type: String,
+}
+
+#[derive(Deserialize)]
+struct Parent {
+    #[serde(default)]
+    msg_id: String,
+}
+
+/// A request's header as the protocol has it.
+#[derive(Serialize)]
+struct RequestHeader<'a> {
+    msg_id: &'a str,
+    session: &'a str,
+    username: &'a str,
+    date: String,
+    msg_type: &'a str,
+    version: &'a str,
+}
+
+/// Signs and numbers requests, verifies answers: one for each kernel.
+pub struct Codec {
+    key: hmac::Key,
+    session: String,
+    sent: AtomicU64,
+}
+
+impl Codec {
+    /// A codec for a kernel that was started with `key`.
+    #[must_use]
+    pub fn new(key: &Secret) -> Self {
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes()),
+            session: ids::random_hex(16),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Encodes a request: its id, and its frames.
+    ///
+    /// # Errors
+    /// When `content` cannot be written as JSON.
+    pub fn request(
+        &self,
+        kind: &str,
+        content: &impl Serialize,
+    ) -> serde_json::Result<(String, Vec<Bytes>)> {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}_{number}", self.session);
+        let header = RequestHeader {
+            msg_id: &id,
+            session: &self.session,
+            username: "husk",
+            date: date(),
+            msg_type: kind,
+            version: PROTOCOL,
+        };
+        let parts = [
+            Bytes::from(serde_json::to_vec(&header)?),
+            Bytes::from_static(b"{}"),
+            Bytes::from_static(b"{}"),
+            Bytes::from(serde_json::to_vec(content)?),
+        ];
+        let signature = ids::hex(self.sign(&parts).as_ref());
+        let mut frames = vec![Bytes::from_static(DELIMITER), Bytes::from(signature)];
+        frames.extend(parts);
+        Ok((id, frames))
+    }
+
+    /// Decodes and verifies what a kernel sent.
+    ///
+    /// # Errors
+    /// [`WireError`]; such a message cannot be told from noise and is dropped.
+    pub fn decode(&self, frames: &[Bytes]) -> Result<Message, WireError> {
+        let at =
+            frames.iter().position(|frame| frame.as_ref() == DELIMITER).ok_or(WireError::Shape)?;
+        let (_, after) = frames.split_at(at);
+        let [_, signature, parts @ ..] = after else { return Err(WireError::Shape) };
+        let Some(signed @ [header, parent, _, content]) = parts.first_chunk::<4>() else {
+            return Err(WireError::Shape);
+        };
+        self.verify(signed, signature)?;
+        let header: Header = serde_json::from_slice(header).map_err(|_| WireError::Header)?;
+        // xeus-python sends `null`, some kernels `{}`: both mean that there is no parent.
+        let parent = serde_json::from_slice::<Parent>(parent).map(|p| p.msg_id).unwrap_or_default();
+        let content = lenient(content);
+        Ok(Message { kind: header.msg_type, parent, content })
+    }
+
+    fn sign(&self, parts: &[Bytes; 4]) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        parts.iter().for_each(|part| context.update(part));
+        context.sign()
+    }
+
+    fn verify(&self, parts: &[Bytes; 4], signature: &[u8]) -> Result<(), WireError> {
+        let expected = ids::hex(self.sign(parts).as_ref());
+        // The comparison of digests of both texts does not tell by its time where they differ.
+        let digest = |text: &[u8]| hmac::sign(&self.key, text);
+        if digest(expected.as_bytes()).as_ref() == digest(signature).as_ref() {
+            Ok(())
+        } else {
+            Err(WireError::Signature)
+        }
+    }
+}
+
+/// JSON as kernels write it: jupyter_client lets file names that are not UTF-8 through as raw bytes,
+/// and other kernels escape half of a surrogate pair. Neither is JSON; both become `\u{fffd}`.
+fn lenient(content: &[u8]) -> Value {
+    serde_json::from_slice(content).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(content);
+        serde_json::from_str(&text)
+            .or_else(|_| serde_json::from_str(&without_lone_surrogates(&text)))
+            .unwrap_or(Value::Null)
+    })
+}
+
+/// Replaces escapes of half a surrogate pair.
+fn without_lone_surrogates(text: &str) -> String {
+    let unit = |text: &str| {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        whole.push_str(before);
+        let paired =
+            || escape.get(6..).and_then(unit).is_some_and(|low| (0xdc00..0xe000).contains(&low));
+        let length = match unit(escape) {
+            Some(0xd800..0xdc00) if paired() => 12,
+            Some(0xd800..0xe000) => {
+                whole.push('\u{fffd}');
+                rest = escape.get(6..).unwrap_or_default();
+                continue;
+            }
+            // The escaped character goes along: a `\\\\u` is no escape of a unit.
+            _ => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
+        };
+        let (escape, after) = escape.split_at(length.min(escape.len()));
+        whole.push_str(escape);
+        rest = after;
+    }
+    whole + rest
+}
+
+/// Now, as ISO 8601 in UTC with seconds: kernels read it and never use it.
+fn date() -> String {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Days since 1970-01-01 as year, month, day (Howard Hinnant, "chrono-compatible low-level date
+/// algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let doe = z % 146_097;
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + u64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn codec() -> Codec {
+        Codec::new(&Secret::new("key".into()))
+    }
+
+    fn signed(codec: &Codec, parts: [&str; 4]) -> Vec<Bytes> {
+        let parts = parts.map(|part| Bytes::copy_from_slice(part.as_bytes()));
+        let signature = ids::hex(codec.sign(&parts).as_ref());
+        [
+            vec![Bytes::from_static(b"topic"), Bytes::from_static(DELIMITER), signature.into()],
+            parts.to_vec(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn odd_contents_still_have_a_type_and_a_parent() {
+        let codec = codec();
+        let check = |parts: [&str; 4], kind: &str, parent: &str, content: Value| {
+            let message = codec.decode(&signed(&codec, parts)).unwrap();
+            assert_eq!(message, Message { kind: kind.into(), parent: parent.into(), content });
+        };
+        let header = r#"{"msg_type":"execute_reply","msg_id":1,"new":[]}"#;
+        check(
+            [header, r#"{"msg_id":"p"}"#, "{}", r#"{"a":1}"#],
+            "execute_reply",
+            "p",
+            json!({"a": 1}),
+        );
+        check([header, "null", "{}", "{}"], "execute_reply", "", json!({}));
+        check([header, "{}", "{}", "[NaN]"], "execute_reply", "", Value::Null);
+        check([header, r#"{"msg_id":7}"#, "garbage", "\u{1}"], "execute_reply", "", Value::Null);
+    }
+
+    #[test]
+    fn text_that_is_not_unicode_loses_only_what_is_not() {
+        let check = |content: &[u8], text: &str| assert_eq!(lenient(content), json!({ "t": text }));
+        check(b"{\"t\": \"name\xe9\"}", "name\u{fffd}");
+        check(br#"{"t": "a\ud800b"}"#, "a\u{fffd}b");
+        check(br#"{"t": "\ud83d\ude00 \udce9"}"#, "😀 \u{fffd}");
+        check(br#"{"t": "\\ud800 \udce9"}"#, "\\ud800 \u{fffd}");
+        assert_eq!(lenient(b"{"), Value::Null);
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused() {
+        let codec = codec();
+        let frames = signed(&codec, [r#"{"msg_type":"status"}"#, "{}", "{}", "{}"]);
+        assert!(codec.decode(&frames).is_ok());
+        let mut changed = frames.clone();
+        *changed.last_mut().unwrap() = Bytes::from_static(b"[]");
+        assert_eq!(codec.decode(&changed), Err(WireError::Signature));
+        let other = Codec::new(&Secret::new("other".into()));
+        assert_eq!(other.decode(&frames), Err(WireError::Signature));
+        assert_eq!(codec.decode(&frames[..4]), Err(WireError::Shape));
+    }
+
+    #[test]
+    fn dates_are_civil() {
+        for (days, civilised) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (20_780, (2026, 11, 23)),
+        ] {
+            assert_eq!(civil(days), civilised);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(text in ".*") {
+            let codec = codec();
+            let (_, frames) = codec.request("execute_request", &json!({"code": text})).unwrap();
+            let message = codec.decode(&frames).unwrap();
+            prop_assert_eq!(message.content, json!({"code": text}));
+        }
+
+        #[test]
+        fn noise_never_panics(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..9)) {
+            let frames: Vec<Bytes> = frames.into_iter().map(Bytes::from).collect();
+            prop_assert!(codec().decode(&frames).is_err());
+        }
+    }
+}

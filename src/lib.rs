@@ -1,0 +1,56 @@
+//! # husk
+//!
+//! *A husk is what protects a kernel.* husk gives an AI agent a persistent Jupyter kernel as MCP
+//! tools, and keeps a runaway agent from doing harm. This library is what the binary `husk` is made
+//! of; it makes no promise of stability. What is stable: the tools' schemas, the settings, the
+//! command line.
+//!
+//! ## The house
+//!
+//! A module names only modules on floors below it; on floors 1 and 3 siblings do not know each
+//! other. A test (`tests/it/tidy.rs`) keeps it so.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
+//! | 3 surfaces | [`mcp`] |
+//! | 2 assemblies | [`sandbox`] |
+//! | 1 parts | [`guard`], [`kernel`], [`jail`] |
+//! | 0 base | [`base`] |
+//!
+//! Each foreign system has one door: `rmcp` is named only in [`mcp`]; `zeromq` and
+//! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
+//! in [`cli`].
+//!
+//! ## The walk of one call
+//!
+//! 1. The host writes `tools/call notebook_run_cell` on standard input → [`mcp::transport::stdio`],
+//!    where each call gets its place in the order (`mcp::order`).
+//! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`] and makes a
+//!    [`guard::ToolCall`].
+//! 3. The call passes the layers of [`guard`]: [`guard::trace`] opens a span and meters,
+//!    [`guard::deadline`] bounds, [`guard::contain`] ends it when the caller gives up and catches
+//!    panics.
+//! 4. [`mcp::tools::run_cell`] reads the arguments and asks [`sandbox::Sandboxes::queue`], in its turn.
+//! 5. The session's task takes calls in order. What may follow what is decided in
+//!    [`sandbox::state`]; if no kernel runs, [`sandbox::launch`] finds an interpreter
+//!    ([`sandbox::python`]), and [`jail::Process`] starts it under an init of its own.
+//! 6. [`kernel::Client`] signs the request ([`kernel::wire`]) and follows the kernel's messages
+//!    until it is idle *and* has replied. Every byte from the kernel has passed [`kernel::relay`].
+//! 7. [`kernel::event`] reads the messages, [`kernel::output`] bounds them; newest lines go out as
+//!    progress on the way.
+//! 8. A cell that does not end is interrupted, signalled, and at last killed with its kernel; a
+//!    kernel that dies is seen at once, and what it had printed is read from [`kernel::journal`].
+//! 9. [`mcp::reply`] is the one place where the outcome becomes an MCP result.
+
+pub mod app;
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod guard;
+pub mod jail;
+pub mod kernel;
+pub mod mcp;
+pub mod sandbox;
+pub mod schema;
+pub mod telemetry;

@@ -1,0 +1,237 @@
+//! An MCP client of this very server, in the same process: the way by which `husk run` runs cells.
+//!
+//! Every call goes through the whole of MCP and the whole stack, as a host's would.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rmcp::{
+    ClientHandler, RoleClient, ServiceExt,
+    model::{
+        CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, ContentBlock,
+        ProgressNotificationParam, ProgressToken, ServerResult,
+    },
+    service::{NotificationContext, PeerRequestOptions, RunningService, ServiceError},
+};
+use serde_json::{Value, json};
+use tokio::{sync::Notify, task::JoinHandle};
+
+use super::{Server, progress::STREAM};
+
+/// Bytes that may be on their way between the two halves.
+const PIPE: usize = 1 << 20;
+
+/// How long text that was sent before an answer may still be on its way.
+const LATE: Duration = Duration::from_millis(500);
+
+/// Why a cell got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The two halves did not come together.
+    #[error("cannot connect to husk's own server: {0}")]
+    Connect(String),
+    /// The call failed in the protocol.
+    #[error("the call failed")]
+    Call(#[source] Box<ServiceError>),
+    /// The answer was of another kind.
+    #[error("the server's answer is not a tool result")]
+    Answer,
+}
+
+/// Sees text as it comes, once, in order.
+pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A cell's answer as its client sees it.
+#[derive(Debug)]
+pub struct CellAnswer {
+    /// Text that was not printed while the cell ran.
+    pub text: String,
+    /// Whether all its text, printed or not, ends within a line.
+    pub open_line: bool,
+    /// Images: MIME type and base64.
+    pub images: Vec<(String, String)>,
+    /// Whether the cell failed in any way.
+    pub failed: bool,
+    /// `structuredContent`.
+    pub structured: Value,
+}
+
+/// The connected client; the server runs as long as it lives.
+pub struct Client {
+    service: RunningService<RoleClient, Printer>,
+    printer: Printer,
+    server: JoinHandle<()>,
+}
+
+impl Client {
+    /// Connects a client to `server` over a pipe in memory.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`].
+    pub async fn connect(server: Server, print: Print) -> Result<Self, ClientError> {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let server = tokio::spawn(async move {
+            match server.serve(theirs).await {
+                Ok(running) => drop(running.waiting().await),
+                Err(error) => tracing::error!(%error, "husk's own server did not start"),
+            }
+        });
+        let printer = Printer { print, state: Arc::default(), grown: Arc::default() };
+        let service = printer
+            .clone()
+            .serve(ours)
+            .await
+            .map_err(|error| ClientError::Connect(error.to_string()))?;
+        Ok(Self { service, printer, server })
+    }
+
+    /// Runs a cell, printing its text as it comes.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a cell that failed is an answer.
+    pub async fn run_cell(&self, code: &str) -> Result<CellAnswer, ClientError> {
+        self.printer.begin();
+        let arguments = json!({ "code": code });
+        let mut params = CallToolRequestParams::new("notebook_run_cell");
+        params.arguments = arguments.as_object().cloned();
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+        let mut options = PeerRequestOptions::no_options();
+        let mut meta = rmcp::model::RequestMetaObject::new();
+        meta.0.insert(STREAM.to_owned(), Value::Bool(true));
+        options = options.with_meta(meta);
+        let failed = |error| ClientError::Call(Box::new(error));
+        let handle =
+            self.service.send_cancellable_request(request, options).await.map_err(failed)?;
+        self.printer.state().token = Some(handle.progress_token.clone());
+        match handle.await_response().await.map_err(failed)? {
+            ServerResult::CallToolResult(result) => Ok(self.answer(result).await),
+            _ => Err(ClientError::Answer),
+        }
+    }
+
+    async fn answer(&self, result: CallToolResult) -> CellAnswer {
+        let mut texts = Vec::new();
+        let mut images = Vec::new();
+        for block in result.content {
+            match block {
+                ContentBlock::Text(text) => texts.push(text.text),
+                ContentBlock::Image(image) => images.push((image.mime_type, image.data)),
+                _ => {}
+            }
+        }
+        let structured = result.structured_content.unwrap_or(Value::Null);
+        self.printer.settled(&structured).await;
+        let (text, printed_open) = self.printer.rest(&texts, &structured);
+        let open_line = if text.is_empty() { printed_open } else { !text.ends_with('\n') };
+        CellAnswer { text, open_line, images, failed: result.is_error == Some(true), structured }
+    }
+
+    /// Ends both halves.
+    pub async fn close(self) {
+        if let Err(error) = self.service.cancel().await {
+            tracing::debug!(%error, "the client ended badly");
+        }
+        self.server.abort();
+    }
+}
+
+/// Prints progress in the order of its bytes: notifications may overtake one another.
+#[derive(Clone)]
+struct Printer {
+    print: Print,
+    state: Arc<Mutex<Printed>>,
+    grown: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Printed {
+    /// The call under way.
+    token: Option<ProgressToken>,
+    /// The call before: what comes of it now is late.
+    over: Option<ProgressToken>,
+    bytes: u64,
+    open_line: bool,
+    early: BTreeMap<u64, String>,
+}
+
+impl Printer {
+    fn state(&self) -> MutexGuard<'_, Printed> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        let mut state = self.state();
+        let over = state.over.take();
+        *state = Printed { over, ..Printed::default() };
+    }
+
+    fn take(&self, token: ProgressToken, end: u64, text: String) {
+        let mut state = self.state();
+        if state.over.as_ref() == Some(&token) {
+            return;
+        }
+        state.token = Some(token);
+        state.early.insert(end.saturating_sub(text.len() as u64), text);
+        loop {
+            let next = state.bytes;
+            let Some(text) = state.early.remove(&next) else { return };
+            (self.print)(&text);
+            state.open_line = !text.ends_with('\n');
+            state.bytes += text.len() as u64;
+            self.grown.notify_one();
+        }
+    }
+
+    /// Waits for text that was sent before the answer and is still being taken in: rmcp hands over
+    /// notifications and answers by different tasks. Text that never comes is not waited for long.
+    async fn settled(&self, structured: &Value) {
+        let total = text_bytes(structured);
+        while self.state().bytes < total {
+            if tokio::time::timeout(LATE, self.grown.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What of an answer's text has not been printed, and whether what was ends within a line. Progress that comes after the answer is late:
+    /// its text is in here.
+    fn rest(&self, texts: &[String], structured: &Value) -> (String, bool) {
+        let mut state = self.state();
+        state.over = state.token.take();
+        let (printed, open) = (state.bytes, state.open_line);
+        drop(state);
+        let whole = texts.concat();
+        let total = text_bytes(structured);
+        let shortened =
+            structured.pointer("/output/truncated").and_then(Value::as_bool) == Some(true);
+        if printed == 0 || !shortened {
+            let from = usize::try_from(printed).unwrap_or(usize::MAX);
+            return (whole.get(from..).unwrap_or_default().to_owned(), open);
+        }
+        // The answer holds only parts of what was printed as it came.
+        let missing =
+            if printed < total { "\n[… part of the output could not be shown …]" } else { "" };
+        let hint = structured.get("hint").and_then(Value::as_str).unwrap_or_default();
+        (format!("{missing}\n[{hint}]\n"), open)
+    }
+}
+
+/// How much text the cell put out.
+fn text_bytes(structured: &Value) -> u64 {
+    structured.pointer("/output/text_bytes").and_then(Value::as_u64).unwrap_or(0)
+}
+
+impl ClientHandler for Printer {
+    async fn on_progress(
+        &self,
+        params: ProgressNotificationParam,
+        _context: NotificationContext<RoleClient>,
+    ) {
+        if let Some(text) = params.message {
+            self.take(params.progress_token, params.progress as u64, text);
+        }
+    }
+}

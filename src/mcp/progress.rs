@@ -1,0 +1,207 @@
+//! Progress notifications of a running cell: its newest lines, at most ten a second.
+//!
+//! Text is gathered without waiting (the kernel's task must not), and sent by the call itself, so
+//! that no notification can overtake the result. A silent cell sends a sign of life every
+//! [`HEARTBEAT`]. A client that sets `_meta["husk/stream"]` gets all text, with `progress` as the
+//! count of bytes up to the end of the message: `husk run` prints from it.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rmcp::{
+    RoleServer,
+    model::{ProgressNotificationParam, ProgressToken},
+    service::{Peer, RequestContext},
+};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::kernel::Watch;
+
+/// Set in a request's `_meta` by a client that wants all text.
+pub(super) const STREAM: &str = "husk/stream";
+
+const PACE: Duration = Duration::from_millis(100);
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The newest text that one notification carries, in bytes.
+const NEWEST: usize = 2000;
+/// Text that waits for a slow client that wants all, in bytes; beyond that it is left to the result.
+const BACKLOG: usize = 4 << 20;
+
+/// The progress of one call.
+pub(super) struct Progress {
+    peer: Peer<RoleServer>,
+    token: ProgressToken,
+    gathered: Arc<Gathered>,
+    all: bool,
+}
+
+#[derive(Default)]
+struct Gathered {
+    pending: Mutex<Pending>,
+    more: Notify,
+    all: bool,
+}
+
+#[derive(Default)]
+struct Pending {
+    text: String,
+    note: Option<String>,
+    bytes: u64,
+    /// Text was left out; what follows cannot be joined to what was sent.
+    broken: bool,
+}
+
+impl Progress {
+    /// The progress of a call that gave a token.
+    pub(super) fn of(request: &RequestContext<RoleServer>) -> Option<Self> {
+        let token = request.meta.get_progress_token()?;
+        let all = request.meta.0.get(STREAM).is_some_and(|value| value == true);
+        let gathered = Arc::new(Gathered { all, ..Gathered::default() });
+        Some(Self { peer: request.peer.clone(), token, gathered, all })
+    }
+
+    /// What gathers the text.
+    pub(super) fn watch(&self) -> Arc<dyn Watch> {
+        Arc::<Gathered>::clone(&self.gathered)
+    }
+
+    /// Sends progress until `work` is done, and what is left then.
+    pub(super) async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let begun = Instant::now();
+        let mut sent = 0.0;
+        let done = loop {
+            let silent = tokio::select! {
+                biased;
+                done = &mut work => break done,
+                () = self.gathered.more.notified() => false,
+                () = tokio::time::sleep(HEARTBEAT) => true,
+            };
+            let alive = silent.then(|| format!("running for {} s", begun.elapsed().as_secs()));
+            // A slow host must not hold the answer back; text that is promised whole must go out.
+            if self.all {
+                self.send(&mut sent, alive).await;
+                continue;
+            }
+            let paced = async {
+                self.send(&mut sent, alive).await;
+                tokio::time::sleep(PACE).await;
+            };
+            tokio::select! {
+                biased;
+                done = &mut work => break done,
+                () = paced => {}
+            }
+        };
+        if self.all {
+            self.send(&mut sent, None).await;
+        }
+        done
+    }
+
+    async fn send(&self, sent: &mut f64, alive: Option<String>) {
+        let Some((bytes, message)) = self.gathered.take(self.all, alive) else { return };
+        // Progress must grow with every notification, also for a note without text.
+        *sent = if self.all { bytes as f64 } else { (*sent + 1.0).max(bytes as f64) };
+        let param = ProgressNotificationParam::new(self.token.clone(), *sent).with_message(message);
+        if let Err(error) = self.peer.notify_progress(param).await {
+            tracing::debug!(%error, "the client takes no progress");
+        }
+    }
+}
+
+impl Gathered {
+    /// What to say now: the count of bytes so far, and the text.
+    fn take(&self, all: bool, alive: Option<String>) -> Option<(u64, String)> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = std::mem::take(&mut pending.text);
+        let note = pending.note.take().or(alive);
+        if all {
+            return (!text.is_empty()).then_some((pending.bytes, text));
+        }
+        let text = text.trim_end();
+        let message = if text.is_empty() { note? } else { newest(text).to_owned() };
+        Some((pending.bytes, message))
+    }
+}
+
+/// The last lines of a text.
+fn newest(text: &str) -> &str {
+    let mut from = text.len().saturating_sub(NEWEST);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let (cut, tail) = text.split_at(from);
+    match tail.split_once('\n') {
+        Some((_, lines)) if !cut.is_empty() => lines,
+        _ => tail,
+    }
+}
+
+impl Watch for Gathered {
+    fn text(&self, text: &str) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.bytes += text.len() as u64;
+        let limit = if self.all { BACKLOG } else { 4 * NEWEST };
+        if self.all {
+            pending.broken |= pending.text.len() + text.len() > limit;
+            if !pending.broken {
+                pending.text.push_str(text);
+            }
+        } else {
+            pending.text.push_str(newest(text));
+            if pending.text.len() > limit {
+                pending.text = newest(&pending.text).to_owned();
+            }
+        }
+        drop(pending);
+        self.more.notify_one();
+    }
+
+    fn note(&self, line: &str) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).note = Some(line.to_owned());
+        self.more.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_lines_are_whole() {
+        assert_eq!(newest("short\nlines"), "short\nlines");
+        let long = format!("{}\nlast line", "ä".repeat(2000));
+        assert_eq!(newest(&long), "last line");
+    }
+
+    #[test]
+    fn gathers_within_bounds_and_takes_once() {
+        let gathered = Gathered::default();
+        for _ in 0..100_000 {
+            gathered.text("line\n");
+        }
+        assert!(gathered.pending.lock().unwrap().text.len() <= 4 * NEWEST);
+        let (bytes, message) = gathered.take(false, None).unwrap();
+        assert_eq!(bytes, 500_000);
+        assert!(message.ends_with("line") && message.len() <= NEWEST);
+        assert_eq!(gathered.take(false, None), None);
+        gathered.note("making an environment");
+        assert_eq!(gathered.take(false, None), Some((500_000, "making an environment".into())));
+    }
+
+    #[test]
+    fn a_client_that_wants_all_gets_all_or_a_clean_break() {
+        let gathered = Gathered { all: true, ..Gathered::default() };
+        gathered.text("a\n");
+        gathered.text("b");
+        assert_eq!(gathered.take(true, None), Some((3, "a\nb".into())));
+        gathered.text(&"x".repeat(BACKLOG + 1));
+        gathered.text("after");
+        assert_eq!(gathered.take(true, None), None);
+    }
+}

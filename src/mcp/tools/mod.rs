@@ -1,0 +1,119 @@
+//! The tools, one file each: its arguments, its output, its deed.
+
+pub mod run_cell;
+pub mod sandbox_status;
+pub mod usage;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use rmcp::{
+    RoleServer,
+    handler::server::common::{schema_for_input, schema_for_output},
+    model::{JsonObject, Tool, ToolAnnotations},
+    service::RequestContext,
+};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    Context,
+    reply::{Denial, Reply},
+};
+
+/// A tool's future.
+pub(super) type Running = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// One tool.
+pub struct Definition {
+    /// Its name.
+    pub name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    annotations: Hints,
+    /// Whether calls must reach the tool in the order in which they came.
+    pub(super) in_order: bool,
+    input: fn() -> Arc<JsonObject>,
+    output: fn() -> Arc<JsonObject>,
+    /// The longest that a call with these arguments may take.
+    pub(super) deadline: fn(&Context, &JsonObject) -> Duration,
+    pub(super) run: fn(Arc<Context>, JsonObject, RequestContext<RoleServer>) -> Running,
+}
+
+struct Hints {
+    read_only: bool,
+    destructive: bool,
+    idempotent: bool,
+    open_world: bool,
+}
+
+/// All tools, in the order in which they are listed.
+pub const ALL: [&Definition; 3] = [&run_cell::TOOL, &sandbox_status::TOOL, &usage::TOOL];
+
+impl Definition {
+    /// The tool as MCP lists it.
+    #[must_use]
+    pub fn describe(&self) -> Tool {
+        let hints = &self.annotations;
+        let annotations = ToolAnnotations::new()
+            .read_only(hints.read_only)
+            .destructive(hints.destructive)
+            .idempotent(hints.idempotent)
+            .open_world(hints.open_world);
+        Tool::new(self.name, self.description, (self.input)())
+            .with_title(self.title)
+            .with_raw_output_schema((self.output)())
+            .with_annotations(annotations)
+    }
+}
+
+/// The schema of arguments, without what says nothing to a model.
+fn input<T: JsonSchema + 'static>() -> Arc<JsonObject> {
+    // Every tool's arguments are an object, which is all that can be wrong here.
+    schema_for_input::<T>().map_or_else(|_| Arc::default(), slim)
+}
+
+/// The schema of an output.
+fn output<T: JsonSchema + 'static>() -> Arc<JsonObject> {
+    slim(schema_for_output::<T>())
+}
+
+fn slim(schema: Arc<JsonObject>) -> Arc<JsonObject> {
+    let mut schema = Value::Object(Arc::unwrap_or_clone(schema));
+    prune(&mut schema);
+    match schema {
+        Value::Object(schema) => Arc::new(schema),
+        _ => Arc::default(),
+    }
+}
+
+/// Takes away titles (they repeat names), number formats (JSON has none) and bounds that only
+/// mirror Rust's integer types. Tool lists are paid for in every conversation.
+fn prune(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            for noise in ["title", "format", "$schema"] {
+                if members.get(noise).is_some_and(Value::is_string) {
+                    members.remove(noise);
+                }
+            }
+            if members.get("minimum") == Some(&Value::from(0)) {
+                members.remove("minimum");
+            }
+            members.values_mut().for_each(prune);
+        }
+        Value::Array(all) => all.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+/// Reads a call's arguments.
+fn arguments<T: DeserializeOwned>(tool: &str, arguments: JsonObject) -> Result<T, Denial> {
+    serde_json::from_value(Value::Object(arguments)).map_err(|error| Denial {
+        by: "arguments",
+        code: "bad_arguments",
+        reason: format!("{tool} cannot be called like this: {error}"),
+        retry_after_s: None,
+        hint: Some("see the tool's input schema".to_owned()),
+    })
+}

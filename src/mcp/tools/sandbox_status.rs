@@ -1,0 +1,176 @@
+//! `sandbox_status`: what each session is and what it uses.
+
+use std::{sync::Arc, time::SystemTime};
+
+use rmcp::{RoleServer, model::JsonObject, service::RequestContext};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Definition, Hints, Running};
+use crate::{
+    base::ids::SessionName,
+    jail,
+    mcp::{
+        Context, LOOKING,
+        reply::{Denial, Reply},
+    },
+    sandbox::{Snapshot, state::State},
+};
+
+/// The tool.
+pub const TOOL: Definition = Definition {
+    name: "sandbox_status",
+    title: "Sandbox status",
+    description: "State of each session's kernel: off, starting, idle, busy or error, with its \
+        memory, CPU, workspace and isolation. Answers while a cell runs.",
+    annotations: Hints { read_only: true, destructive: false, idempotent: true, open_world: false },
+    in_order: false,
+    input: super::input::<Args>,
+    output: super::output::<Output>,
+    deadline: |_, _| LOOKING,
+    run,
+};
+
+/// Arguments of `sandbox_status`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// Only this session.
+    #[serde(default)]
+    pub session: Option<String>,
+}
+
+/// One session.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Session {
+    session: String,
+    state: &'static str,
+    /// Why the last start failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<String>,
+    generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uptime_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_s: Option<u64>,
+    cells: u64,
+    queued: usize,
+    /// Kernel and all its processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<usize>,
+    workspace: String,
+    /// Isolation in force; `none`: cells can do what this user can.
+    isolation: &'static str,
+}
+
+/// Structured answer of `sandbox_status`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Output {
+    sessions: Vec<Session>,
+}
+
+fn run(
+    context: Arc<Context>,
+    arguments: JsonObject,
+    _request: RequestContext<RoleServer>,
+) -> Running {
+    Box::pin(async move {
+        let args: Args = match super::arguments(TOOL.name, arguments) {
+            Ok(args) => args,
+            Err(denial) => return Reply::denied(denial),
+        };
+        let found = match &args.session {
+            None => context.sandboxes.status(None),
+            Some(name) => match named(&context, name) {
+                Ok(snapshot) => vec![snapshot],
+                Err(denial) => return Reply::denied(denial),
+            },
+        };
+        let output = Output { sessions: found.into_iter().map(told).collect() };
+        let lines: Vec<String> = output.sessions.iter().map(line).collect();
+        let text = if lines.is_empty() { "no session yet".to_owned() } else { lines.join("\n") };
+        Reply::value(text, &output)
+    })
+}
+
+fn named(context: &Context, name: &str) -> Result<Snapshot, Denial> {
+    let unknown = || {
+        let open: Vec<String> = context
+            .sandboxes
+            .status(None)
+            .iter()
+            .map(|snapshot| snapshot.session.to_string())
+            .collect();
+        Denial {
+            by: "arguments",
+            code: "no_such_session",
+            reason: format!(
+                "no session named `{}`; open: {}",
+                name.escape_debug(),
+                open.join(", ")
+            ),
+            retry_after_s: None,
+            hint: Some("a session begins with its first notebook_run_cell".to_owned()),
+        }
+    };
+    let name = SessionName::new(name).map_err(|_| unknown())?;
+    context.sandboxes.status(Some(&name)).pop().ok_or_else(unknown)
+}
+
+fn told(snapshot: Snapshot) -> Session {
+    let since = |then: SystemTime| then.elapsed().map_or(0, |elapsed| elapsed.as_secs());
+    let (facts, usage) = (snapshot.facts, snapshot.usage);
+    Session {
+        session: snapshot.session.to_string(),
+        state: snapshot.state.word(),
+        error: match snapshot.state {
+            State::Error(why) => Some(why),
+            _ => None,
+        },
+        kernel: facts.as_ref().map(|facts| facts.kernel.clone()),
+        language: facts.as_ref().map(|facts| facts.language.clone()),
+        program: facts.as_ref().map(|facts| facts.program.display().to_string()),
+        generation: snapshot.generation,
+        pid: facts.as_ref().map(|facts| facts.pid),
+        uptime_s: facts.as_ref().map(|facts| since(facts.started)),
+        idle_s: snapshot.last_activity.map(since),
+        cells: snapshot.cells,
+        queued: snapshot.queued,
+        memory_bytes: usage.map(|usage| usage.memory_bytes),
+        cpu_s: usage.map(|usage| usage.cpu_seconds),
+        processes: usage.map(|usage| usage.processes),
+        workspace: snapshot.workspace.display().to_string(),
+        isolation: jail::ISOLATION,
+    }
+}
+
+fn line(session: &Session) -> String {
+    let mut text = format!("{}: {}", session.session, session.state);
+    if let Some(error) = &session.error {
+        text.push_str(&format!(" ({error})"));
+    }
+    if let (Some(kernel), Some(language)) = (&session.kernel, &session.language) {
+        text.push_str(&format!(", {kernel} on {language}, generation {}", session.generation));
+    }
+    if let (Some(memory), Some(cpu)) = (session.memory_bytes, session.cpu_s) {
+        text.push_str(&format!(", {} MB, {cpu:.1} s CPU", memory / 1_000_000));
+    }
+    text.push_str(&format!(", {} cells", session.cells));
+    if session.queued > 0 {
+        text.push_str(&format!(", {} waiting", session.queued));
+    }
+    text.push_str(&format!(", workspace {}, isolation: {}", session.workspace, session.isolation));
+    text
+}

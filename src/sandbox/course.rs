@@ -1,0 +1,119 @@
+//! The course of one cell: whatever ends it first, and what it then was.
+//!
+//! The kernel's word, its death, a broken channel, the timeout, the caller who gives up, the server
+//! that ends: each has its own [`Status`], and none is waited for without the others.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    launch::Kernel,
+    stop::{self, Stopped},
+};
+use crate::{
+    jail::Exit,
+    kernel::{Execution, Finished},
+};
+
+/// How a cell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It ran to its end.
+    Ok,
+    /// It raised an exception.
+    Error,
+    /// It was stopped at its timeout.
+    Timeout,
+    /// Something else interrupted it.
+    Interrupted,
+    /// Its caller gave up.
+    Cancelled,
+    /// The kernel died under it.
+    KernelDied,
+}
+
+/// What may end a cell from outside.
+pub(super) struct Bounds<'a> {
+    /// How long it may run.
+    pub(super) timeout: Duration,
+    /// How long each step of stopping it is waited for.
+    pub(super) grace: Duration,
+    /// Its caller gives up.
+    pub(super) cancelled: &'a CancellationToken,
+    /// The server ends.
+    pub(super) closing: &'a CancellationToken,
+}
+
+/// The end of a cell as the session's task saw it.
+pub(super) struct End {
+    pub(super) status: Status,
+    pub(super) finished: Option<Finished>,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) exit: Option<Exit>,
+    pub(super) cause: Option<String>,
+}
+
+impl End {
+    /// Whether the kernel is gone.
+    pub(super) fn dead(&self) -> bool {
+        self.exit.is_some()
+    }
+}
+
+/// Follows a cell until it ends or has to be stopped.
+pub(super) async fn until_the_end(
+    kernel: &Kernel,
+    mut execution: Execution,
+    bounds: Bounds<'_>,
+) -> End {
+    let Bounds { timeout, grace, cancelled, closing } = bounds;
+    let stopping = tokio::select! {
+        finished = execution.finished() => return ended(kernel, finished).await,
+        exit = kernel.process.exited() => {
+            let finished = stop::bury(kernel, &mut execution).await;
+            return End { status: Status::KernelDied, finished, stopped: None, exit: Some(exit), cause: None };
+        }
+        gone = kernel.client.gone() => return broken(kernel, execution, gone.0).await,
+        () = tokio::time::sleep(timeout) => Status::Timeout,
+        () = cancelled.cancelled() => Status::Cancelled,
+        () = closing.cancelled() => return broken(kernel, execution, "husk is shutting down".to_owned()).await,
+    };
+    let stop::Leaves { stopped, exit, finished } = stop::stop(kernel, &mut execution, grace).await;
+    End { status: stopping, finished, stopped: Some(stopped), exit, cause: None }
+}
+
+/// The cell ended by the kernel's word.
+async fn ended(kernel: &Kernel, finished: Option<Finished>) -> End {
+    let mut end = End { status: Status::Ok, finished, stopped: None, exit: None, cause: None };
+    match &end.finished {
+        None => {
+            end.status = Status::KernelDied;
+            end.cause = Some("husk lost the kernel's channels".to_owned());
+        }
+        Some(Finished { failure: Some(failure), .. }) => {
+            let interrupted = failure.name == "KeyboardInterrupt";
+            end.status = if interrupted { Status::Interrupted } else { Status::Error };
+        }
+        Some(Finished { asks_exit: true, .. }) => {
+            end.cause = Some("the cell called exit()".to_owned())
+        }
+        Some(_) => {}
+    }
+    if end.cause.is_some() {
+        end.exit = Some(kernel.left().await);
+    }
+    end
+}
+
+/// husk itself ends the kernel, and says why.
+async fn broken(kernel: &Kernel, mut execution: Execution, cause: String) -> End {
+    let (exit, finished) = stop::kill(kernel, &mut execution).await;
+    End {
+        status: Status::KernelDied,
+        finished,
+        stopped: None,
+        exit: Some(exit),
+        cause: Some(cause),
+    }
+}

@@ -1,0 +1,331 @@
+//! From a session's name to a kernel that answers: interpreter, run folder, process, connection.
+//!
+//! Every start is bounded by `launch.timeout` and by the death of the process. What a failed kernel
+//! had written is in the error.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    LaunchSettings,
+    plan::{Plan, Program},
+    python::{self, Interpreter, Progress, Wanted},
+    run_folder::{Run, RunError},
+};
+use crate::{
+    base::ids::SessionName,
+    jail::{self, Process},
+    kernel::{
+        Client, ConnectError,
+        connection::{Connection, ConnectionError, Wire},
+        journal::Journal,
+        output, relay,
+        spec::{self, Spec},
+    },
+};
+
+/// How long a kernel that is asked to end may take.
+const LEAVING: Duration = Duration::from_millis(500);
+
+/// How long the end of a kernel may be known later than that of its channels.
+const DYING: Duration = Duration::from_millis(200);
+
+/// What kernels are started with.
+pub struct Launcher {
+    /// Bounds and packages.
+    pub settings: LaunchSettings,
+    /// The kernelspec to start instead of Python.
+    pub kernel: Option<String>,
+    /// Where an interpreter is looked for.
+    pub wanted: Wanted,
+    /// Caps of what kernels may send.
+    pub wire: relay::Settings,
+    /// Bounds of what answers hold.
+    pub output: output::Settings,
+    /// The binary that becomes each kernel's init.
+    pub init: PathBuf,
+    /// The interpreter that was found, so that it is looked for once.
+    pub found: Mutex<Option<Interpreter>>,
+}
+
+/// A kernel that answers.
+pub(super) struct Kernel {
+    // Declared in the order in which they must go: channels, process, folder.
+    pub(super) client: Client,
+    pub(super) process: Process,
+    pub(super) facts: Facts,
+    pub(super) interrupts_by_message: bool,
+    _run: Run,
+}
+
+/// What is known of a kernel that runs.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// For example `ipython 9.18.1`.
+    pub kernel: String,
+    /// For example `python 3.11.7`.
+    pub language: String,
+    /// The program that runs it.
+    pub program: PathBuf,
+    /// Its process id.
+    pub pid: u32,
+    /// Its init's process id.
+    pub init_pid: Option<i32>,
+    /// When it answered first.
+    pub started: SystemTime,
+}
+
+/// Why there is no kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// No interpreter.
+    #[error("no Python to run the kernel on")]
+    Python(#[source] python::Error),
+    /// No kernelspec of that name.
+    #[error("no such kernel")]
+    Spec(#[source] spec::NotFound),
+    /// The run folder could not be made.
+    #[error("no place for the kernel's sockets")]
+    Run(#[source] RunError),
+    /// The workspace could not be made.
+    #[error("cannot make the workspace `{}`", .path.display())]
+    Workspace {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The connection could not be prepared.
+    #[error("cannot prepare the kernel's connection")]
+    Connection(#[source] ConnectionError),
+    /// The process could not be started.
+    #[error("cannot start the kernel's process")]
+    Spawn(#[source] jail::SpawnError),
+    /// The process ended before it answered.
+    #[error("`{program}` ended with {exit} before it answered{}", said(.log))]
+    Died {
+        /// What was started.
+        program: String,
+        /// How it ended.
+        exit: jail::Exit,
+        /// What it had written.
+        log: String,
+    },
+    /// The kernel did not answer in time.
+    #[error(
+        "`{program}` did not answer within {seconds} s (setting `launch.timeout`){}", said(.log)
+    )]
+    Late {
+        /// What was started.
+        program: String,
+        /// The bound.
+        seconds: f64,
+        /// What it had written.
+        log: String,
+    },
+    /// The channels failed.
+    #[error("cannot talk to `{program}`")]
+    Connect {
+        /// What was started.
+        program: String,
+        /// The cause.
+        source: ConnectError,
+    },
+    /// The server ends.
+    #[error("husk is shutting down")]
+    Closing,
+}
+
+fn said(log: &str) -> String {
+    match log.trim() {
+        "" => "; it wrote nothing".to_owned(),
+        log => format!("; it wrote:\n{log}"),
+    }
+}
+
+impl Launcher {
+    /// Starts a kernel for `session` in `workspace`; what takes long is said through `says`.
+    pub(super) async fn launch(
+        &self,
+        session: &SessionName,
+        workspace: &Path,
+        says: &watch::Sender<String>,
+    ) -> Result<Kernel, LaunchError> {
+        let program = match self.spec()? {
+            Some(spec) if spec.ipykernel().is_none() => Program::Other(spec),
+            spec => Program::Python(self.interpreter(spec.as_ref(), says).await?, spec),
+        };
+        std::fs::create_dir_all(workspace)
+            .map_err(|source| LaunchError::Workspace { path: workspace.to_owned(), source })?;
+        let (first, second) = program.wires();
+        let started = self.attempt(&program, first, session, workspace).await;
+        match (started, second) {
+            (Err(LaunchError::Died { .. }), Some(second)) => {
+                self.attempt(&program, second, session, workspace).await
+            }
+            (started, _) => started,
+        }
+    }
+
+    /// One start over one transport.
+    async fn attempt(
+        &self,
+        program: &Program,
+        wire: Wire,
+        session: &SessionName,
+        workspace: &Path,
+    ) -> Result<Kernel, LaunchError> {
+        let run = Run::make().map_err(LaunchError::Run)?;
+        let connection =
+            Connection::prepare(&run.outer, &run.inner, wire).map_err(LaunchError::Connection)?;
+        let plan = program.plan(&run, &connection).map_err(LaunchError::Run)?;
+        tracing::debug!(%session, ?wire, command = ?plan.command, "starting a kernel");
+        self.start(plan, workspace, run, &connection).await
+    }
+
+    /// The kernelspec that was asked for.
+    fn spec(&self) -> Result<Option<Spec>, LaunchError> {
+        let Some(name) = &self.kernel else { return Ok(None) };
+        let folders = spec::folders(&self.prefixes());
+        spec::find(name, &folders).map(Some).map_err(LaunchError::Spec)
+    }
+
+    /// Python environments whose own kernels count too: the ones that an interpreter is looked for in.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<PathBuf> {
+        let wanted = &self.wanted;
+        let explicit = wanted.explicit.iter().filter_map(|python| python.parent()?.parent());
+        let active =
+            wanted.surroundings.virtual_env.iter().chain(&wanted.surroundings.conda_prefix);
+        let project = wanted.project.join(".venv");
+        let all = explicit.map(Path::to_owned).chain(active.cloned()).chain([project]);
+        all.filter(|prefix| prefix.is_dir()).collect()
+    }
+
+    async fn interpreter(
+        &self,
+        spec: Option<&Spec>,
+        says: &watch::Sender<String>,
+    ) -> Result<Interpreter, LaunchError> {
+        let kept = self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if let Some(found) = kept.filter(|found| found.executable.exists()) {
+            return Ok(found);
+        }
+        let mut wanted = self.wanted.clone();
+        // A kernelspec that says only `python` means the configured interpreter, as in Jupyter.
+        if let Some(path) = spec.and_then(Spec::ipykernel).filter(|path| path.contains('/')) {
+            wanted.explicit = Some(path.into());
+        }
+        let found = python::discover(&wanted, &Say(says)).await.map_err(LaunchError::Python)?;
+        *self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(found.clone());
+        Ok(found)
+    }
+
+    async fn start(
+        &self,
+        plan: Plan,
+        workspace: &Path,
+        run: Run,
+        connection: &Connection,
+    ) -> Result<Kernel, LaunchError> {
+        let mut words = plan.command.into_iter();
+        let program = words.next().unwrap_or_default();
+        let command = jail::Command {
+            program: program.clone(),
+            args: words.collect(),
+            folder: workspace.to_owned(),
+            environment: plan.environment,
+            run_folder: run.folder.path().to_owned(),
+            init: self.init.clone(),
+        };
+        let limit = Duration::from_secs_f64(self.settings.timeout);
+        let process = match tokio::time::timeout(limit, Process::spawn(&command)).await {
+            Ok(spawned) => spawned.map_err(LaunchError::Spawn)?,
+            Err(_elapsed) => return Err(LaunchError::Spawn(jail::SpawnError::Silent)),
+        };
+        let client = self.connected(connection, plan.journal, &process, &program).await?;
+        let info = client.info();
+        let facts = Facts {
+            kernel: format!("{} {}", info.implementation, info.version),
+            language: info.language.clone(),
+            program: program.into(),
+            pid: process.pid(),
+            init_pid: process.init_pid(),
+            started: SystemTime::now(),
+        };
+        Ok(Kernel {
+            client,
+            process,
+            facts,
+            interrupts_by_message: plan.interrupts_by_message,
+            _run: run,
+        })
+    }
+
+    /// The kernel's answer, raced against its death and the bound.
+    async fn connected(
+        &self,
+        connection: &Connection,
+        journal: Option<Journal>,
+        process: &Process,
+        program: &OsString,
+    ) -> Result<Client, LaunchError> {
+        let program = || program.to_string_lossy().into_owned();
+        let seconds = self.settings.timeout;
+        tokio::select! {
+            client = Client::connect(connection, self.wire, self.output, journal) => {
+                let source = match client {
+                    Ok(client) => return Ok(client),
+                    Err(source) => source,
+                };
+                // A kernel that dies closes its channels a moment before its end is known.
+                let Ok(exit) = tokio::time::timeout(DYING, process.exited()).await else {
+                    return Err(LaunchError::Connect { program: program(), source });
+                };
+                process.log_ended().await;
+                Err(LaunchError::Died { program: program(), exit, log: process.log() })
+            }
+            exit = process.exited() => {
+                process.log_ended().await;
+                Err(LaunchError::Died { program: program(), exit, log: process.log() })
+            }
+            () = tokio::time::sleep(Duration::from_secs_f64(seconds)) => {
+                Err(LaunchError::Late { program: program(), seconds, log: process.log() })
+            }
+        }
+    }
+}
+
+impl Kernel {
+    /// Ends the kernel: asks it, and kills it when it does not go at once.
+    pub(super) async fn end(self) {
+        self.left().await;
+        self.process.all_ended().await;
+    }
+
+    /// The process asked to go, or killed when it does not go at once.
+    pub(super) async fn left(&self) -> jail::Exit {
+        self.client.shutdown();
+        match tokio::time::timeout(LEAVING, self.process.exited()).await {
+            Ok(exit) => exit,
+            Err(_elapsed) => self.process.killed().await,
+        }
+    }
+}
+
+/// Progress goes to the log and to every call that waits.
+struct Say<'a>(&'a watch::Sender<String>);
+
+impl Progress for Say<'_> {
+    fn line(&self, text: &str) {
+        tracing::info!("{text}");
+        self.0.send_replace(text.to_owned());
+    }
+}

@@ -1,0 +1,202 @@
+//! The command line and the environment by which a kernel is started. Decides; starts nothing.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    python::Interpreter,
+    run_folder::{Run, RunError},
+};
+use crate::kernel::{
+    connection::{Connection, Wire},
+    journal::Journal,
+    spec::Spec,
+};
+
+const LAUNCHER: &str = include_str!("../kernel/launcher.py");
+
+/// Kernels that cannot listen on unix sockets (measured): a word of their command line.
+const TCP_ONLY: [&str; 3] = ["xpython", "xpython_launcher", "tslab"];
+
+/// The command line of a kernel and what goes with it.
+pub(super) struct Plan {
+    pub(super) command: Vec<OsString>,
+    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) journal: Option<Journal>,
+    pub(super) interrupts_by_message: bool,
+}
+
+/// What is started.
+pub(super) enum Program {
+    /// ipykernel on an interpreter, by husk's own launcher; what a kernelspec adds.
+    Python(Interpreter, Option<Spec>),
+    /// Any other kernel, by its own command line.
+    Other(Spec),
+}
+
+impl Program {
+    /// The transport, and the one to try when the kernel dies over the first. ipykernel serves unix
+    /// sockets; other kernels that are known not to get TCP at once.
+    pub(super) fn wires(&self) -> (Wire, Option<Wire>) {
+        match self {
+            Self::Python(..) => (Wire::Ipc, None),
+            Self::Other(spec) if tcp_only(spec) => (Wire::Tcp, None),
+            Self::Other(_) => (Wire::Ipc, Some(Wire::Tcp)),
+        }
+    }
+
+    /// How it is started in `run`, to listen at `connection`.
+    pub(super) fn plan(&self, run: &Run, connection: &Connection) -> Result<Plan, RunError> {
+        match self {
+            Self::Python(interpreter, spec) => {
+                for_python(interpreter, spec.as_ref(), run, connection)
+            }
+            Self::Other(spec) => Ok(for_spec(spec, connection)),
+        }
+    }
+}
+
+fn tcp_only(spec: &Spec) -> bool {
+    let mut names = spec.argv.iter().filter_map(|word| Path::new(word).file_name());
+    names.any(|name| TCP_ONLY.iter().any(|known| name == *known))
+}
+
+fn for_python(
+    interpreter: &Interpreter,
+    spec: Option<&Spec>,
+    run: &Run,
+    connection: &Connection,
+) -> Result<Plan, RunError> {
+    let failed = |source| RunError { path: run.outer.clone(), source };
+    let launcher = run.outer.join("launcher.py");
+    std::fs::write(&launcher, LAUNCHER).map_err(failed)?;
+    let journal_path = run.outer.join("journal");
+    let journal = Journal::create(&journal_path).map_err(failed)?;
+    let command = [
+        interpreter.executable.clone().into_os_string(),
+        // As the interpreter was probed: without the packages in the user's home.
+        "-s".into(),
+        launcher.into_os_string(),
+        connection.file.clone().into_os_string(),
+        journal_path.into_os_string(),
+        // History is the user's file, and writing it costs a millisecond a cell.
+        "--HistoryManager.enabled=False".into(),
+    ];
+    let mut environment = inherited();
+    set(&mut environment, "IPYTHONDIR", run.outer.join("ipython").into_os_string());
+    activate(interpreter, &mut environment);
+    for (name, value) in spec.iter().flat_map(|spec| &spec.environment) {
+        set(&mut environment, name, value.into());
+    }
+    Ok(Plan {
+        command: command.to_vec(),
+        environment,
+        journal: Some(journal),
+        interrupts_by_message: true,
+    })
+}
+
+fn for_spec(spec: &Spec, connection: &Connection) -> Plan {
+    let mut environment = inherited();
+    for (name, value) in &spec.environment {
+        set(&mut environment, name, value.into());
+    }
+    let interrupts_by_message = spec.interrupts_by_message;
+    let mut command = spec.command(&connection.file);
+    if let (Some(first), Some(python)) = (command.first_mut(), own_python(spec)) {
+        *first = python.into_os_string();
+    }
+    Plan { command, environment, journal: None, interrupts_by_message }
+}
+
+/// The server's environment without what is husk's own, and without what would make ipykernel
+/// watch a parent that is not its parent.
+fn inherited() -> Vec<(OsString, OsString)> {
+    let kept = |name: &OsString| {
+        let name = name.to_string_lossy();
+        !name.starts_with("HUSK_") && name != "JPY_PARENT_PID" && name != "PYTHONSTARTUP"
+    };
+    std::env::vars_os().filter(|(name, _)| kept(name)).collect()
+}
+
+/// What activating the interpreter's environment does: `!pip` and `!python` in a cell mean it.
+fn activate(interpreter: &Interpreter, environment: &mut Vec<(OsString, OsString)>) {
+    if let Some(bin) = interpreter.executable.parent() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path));
+        if let Ok(path) = std::env::join_paths(folders) {
+            set(environment, "PATH", path);
+        }
+    }
+    environment.retain(|(name, _)| name != "PYTHONHOME" && name != "VIRTUAL_ENV");
+    if interpreter.prefix != interpreter.base_prefix {
+        set(environment, "VIRTUAL_ENV", interpreter.prefix.clone().into_os_string());
+    }
+}
+
+fn set(environment: &mut Vec<(OsString, OsString)>, name: &str, value: OsString) {
+    environment.retain(|(known, _)| known != name);
+    environment.push((name.into(), value));
+}
+
+/// A command line that begins with a bare `python` means the Python that the kernel is installed
+/// in, as in Jupyter: `PREFIX/share/jupyter/kernels/NAME` tells it.
+fn own_python(spec: &Spec) -> Option<PathBuf> {
+    let word = spec.argv.first()?;
+    let version = word.strip_prefix("python")?;
+    let bare = version.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let python = spec.folder.ancestors().nth(4)?.join("bin/python");
+    (bare && python.exists()).then_some(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn spec(folder: &Path, program: &str) -> Spec {
+        Spec {
+            name: "k".into(),
+            folder: folder.to_owned(),
+            display_name: String::new(),
+            language: String::new(),
+            argv: vec![program.into(), "-f".into(), "{connection_file}".into()],
+            environment: BTreeMap::new(),
+            interrupts_by_message: false,
+        }
+    }
+
+    #[test]
+    fn a_bare_python_is_the_one_that_the_kernel_is_installed_in() {
+        let prefix = tempfile::tempdir().unwrap();
+        let python = prefix.path().join("bin/python");
+        std::fs::create_dir(prefix.path().join("bin")).unwrap();
+        std::fs::write(&python, "").unwrap();
+        let folder = prefix.path().join("share/jupyter/kernels/k");
+        let check = |program: &str, expected: Option<&PathBuf>| {
+            assert_eq!(own_python(&spec(&folder, program)).as_ref(), expected, "{program}");
+        };
+        check("python", Some(&python));
+        check("python3.11", Some(&python));
+        check("pythonish", None);
+        check("/usr/bin/python3", None);
+        check("R", None);
+        assert_eq!(own_python(&spec(Path::new("/elsewhere/kernels/k"), "python")), None);
+    }
+
+    #[test]
+    fn kernels_that_cannot_do_unix_sockets_get_tcp() {
+        let folder = Path::new("/k");
+        let check = |program: &str, expected| {
+            assert_eq!(Program::Other(spec(folder, program)).wires(), expected, "{program}");
+        };
+        check("/opt/bin/xpython", (Wire::Tcp, None));
+        check("R", (Wire::Ipc, Some(Wire::Tcp)));
+        let mut by_module = spec(folder, "python3");
+        by_module.argv.splice(1..1, ["-m".to_owned(), "xpython_launcher".to_owned()]);
+        assert_eq!(Program::Other(by_module).wires(), (Wire::Tcp, None));
+    }
+}

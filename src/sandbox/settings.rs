@@ -1,0 +1,95 @@
+//! The settings of sessions and of starting kernels.
+
+use serde::{Deserialize, Serialize};
+
+/// How long cells may run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CellSettings {
+    /// Seconds that a cell may run when the call does not say.
+    pub timeout: f64,
+    /// Seconds to wait after each step of stopping a cell (interrupt, SIGINT), before the kernel is killed.
+    pub interrupt_grace: f64,
+    /// Most sessions, each with a kernel of its own.
+    pub max_sessions: usize,
+}
+
+impl Default for CellSettings {
+    fn default() -> Self {
+        Self { timeout: 3600.0, interrupt_grace: 1.0, max_sessions: 16 }
+    }
+}
+
+/// The longest timeout of a cell in seconds: a day.
+pub(crate) const MAX_TIMEOUT: f64 = 86_400.0;
+
+impl CellSettings {
+    /// Values out of range: the field, and what is allowed.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(self.timeout > 0.0 && self.timeout <= MAX_TIMEOUT) {
+            faults.push((
+                "timeout",
+                format!(
+                    "must be more than 0 and at most {MAX_TIMEOUT} seconds, not {}",
+                    self.timeout
+                ),
+            ));
+        }
+        if !(0.1..=30.0).contains(&self.interrupt_grace) {
+            faults.push((
+                "interrupt_grace",
+                format!("must be 0.1 to 30 seconds, not {}", self.interrupt_grace),
+            ));
+        }
+        if !(1..=1000).contains(&self.max_sessions) {
+            faults.push(("max_sessions", format!("must be 1 to 1000, not {}", self.max_sessions)));
+        }
+        faults
+    }
+}
+
+/// How kernels are started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LaunchSettings {
+    /// Seconds that a kernel may take until it answers.
+    pub timeout: f64,
+    /// What husk installs into its own Python environment when it finds none with ipykernel.
+    pub packages: Vec<String>,
+}
+
+impl Default for LaunchSettings {
+    fn default() -> Self {
+        let packages = ["ipykernel", "numpy", "pandas", "matplotlib"];
+        Self { timeout: 60.0, packages: packages.map(str::to_owned).to_vec() }
+    }
+}
+
+impl LaunchSettings {
+    /// Values out of range: the field, and what is allowed.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(1.0..=600.0).contains(&self.timeout) {
+            faults.push(("timeout", format!("must be 1 to 600 seconds, not {}", self.timeout)));
+        }
+        for package in self.packages.iter().filter(|name| !is_requirement(name)) {
+            faults.push((
+                "packages",
+                format!(
+                    "must name packages or paths, not {package:?}; \
+                     if a requirement holds a comma, write the list as [\"a>=1,<2\", \"b\"]"
+                ),
+            ));
+        }
+        faults
+    }
+}
+
+/// Whether an installer would read this as something to install. One that starts with `-` would
+/// be an option of the installer, one that starts with `<` is the second half of `a>=1,<2`.
+fn is_requirement(package: &str) -> bool {
+    package.starts_with(|first: char| first.is_ascii_alphanumeric() || matches!(first, '.' | '/'))
+}

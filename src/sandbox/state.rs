@@ -1,0 +1,197 @@
+//! The life of a session's kernel as a value: which state may follow which, and what is lost.
+//!
+//! Pure. The task that owns the session reports what happened; this says what it means.
+
+use std::fmt;
+
+/// Where a session's kernel is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum State {
+    /// No kernel runs.
+    #[default]
+    Off,
+    /// A kernel is being started.
+    Starting,
+    /// The kernel waits for a cell.
+    Idle,
+    /// The kernel runs a cell.
+    Busy,
+    /// The last start failed; the next call tries again.
+    Error(String),
+}
+
+impl State {
+    /// The state as one word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Starting => "starting",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Error(_) => "error",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What happened to a session's kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// A start was begun.
+    StartBegan,
+    /// The kernel answers.
+    Ready,
+    /// The start failed, and why.
+    StartFailed(String),
+    /// A cell was handed to the kernel.
+    CellBegan,
+    /// The cell is over and the kernel lives.
+    CellEnded,
+    /// The kernel is gone, for whatever reason.
+    Gone,
+}
+
+/// Something was reported that cannot happen in this state: a fault of husk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{happened:?} cannot happen to a session that is {state}")]
+pub struct Impossible {
+    /// The state.
+    pub state: State,
+    /// The report.
+    pub happened: Happened,
+}
+
+/// A session's life.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Life {
+    /// Where the kernel is.
+    pub state: State,
+    /// How many kernels this session has had, the present one included; 0 before the first.
+    pub generation: u64,
+    /// Whether cells have run in the present kernel.
+    used: bool,
+    /// Whether a kernel that cells had run in is gone, and no answer has told yet.
+    lost: bool,
+}
+
+impl Life {
+    /// Takes in what happened.
+    ///
+    /// # Errors
+    /// [`Impossible`]; nothing is changed then.
+    pub fn happened(&mut self, happened: Happened) -> Result<(), Impossible> {
+        let next = match (&self.state, &happened) {
+            (State::Off | State::Error(_), Happened::StartBegan) => State::Starting,
+            (State::Starting, Happened::Ready) | (State::Busy, Happened::CellEnded) => State::Idle,
+            (State::Starting, Happened::StartFailed(why)) => State::Error(why.clone()),
+            (State::Idle, Happened::CellBegan) => State::Busy,
+            (State::Idle | State::Busy | State::Starting, Happened::Gone) => State::Off,
+            _ => return Err(Impossible { state: self.state.clone(), happened }),
+        };
+        match happened {
+            Happened::Ready => {
+                self.generation += 1;
+                self.used = false;
+            }
+            Happened::CellBegan => self.used = true,
+            Happened::Gone => self.lost |= std::mem::take(&mut self.used),
+            _ => {}
+        }
+        self.state = next;
+        Ok(())
+    }
+
+    /// Whether the answer about to be given must say that variables are lost. The answer to the
+    /// cell that lost them says so (`died`), and so does the first one of the next kernel.
+    pub fn tell_loss(&mut self, died: bool) -> bool {
+        if died { self.lost } else { std::mem::take(&mut self.lost) }
+    }
+
+    /// Nobody read the answer that told of a loss: the next one tells it again.
+    pub fn not_told(&mut self) {
+        self.lost = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(all: &[Happened]) -> Life {
+        let mut life = Life::default();
+        for happened in all {
+            life.happened(happened.clone()).unwrap();
+        }
+        life
+    }
+
+    #[test]
+    fn a_death_is_told_twice_by_the_dying_and_by_the_next() {
+        use Happened::{CellBegan, CellEnded, Gone, Ready, StartBegan};
+        let mut life = after(&[StartBegan, Ready, CellBegan, Gone]);
+        assert!(life.tell_loss(true));
+        for next in [StartBegan, Ready, CellBegan, CellEnded] {
+            life.happened(next).unwrap();
+        }
+        assert_eq!(life.generation, 2);
+        assert!(life.tell_loss(false));
+        assert!(!life.tell_loss(false));
+    }
+
+    #[test]
+    fn an_unused_kernel_loses_nothing() {
+        use Happened::{Gone, Ready, StartBegan};
+        let mut life = after(&[StartBegan, Ready, Gone, StartBegan, Ready]);
+        assert_eq!(life.generation, 2);
+        assert!(!life.tell_loss(false));
+    }
+
+    #[test]
+    fn a_failed_start_can_be_tried_again() {
+        use Happened::{Ready, StartBegan, StartFailed};
+        let life = after(&[StartBegan, StartFailed("why".into()), StartBegan, Ready]);
+        assert_eq!((life.state, life.generation), (State::Idle, 1));
+    }
+
+    fn happened() -> impl Strategy<Value = Happened> {
+        prop_oneof![
+            Just(Happened::StartBegan),
+            Just(Happened::Ready),
+            Just(Happened::StartFailed("why".into())),
+            Just(Happened::CellBegan),
+            Just(Happened::CellEnded),
+            Just(Happened::Gone),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_reports_makes_two_kernels_or_runs_a_cell_without_one(all in prop::collection::vec(happened(), 0..60)) {
+            let mut life = Life::default();
+            let mut alive = false;
+            for happened in all {
+                let before = life.clone();
+                match life.happened(happened.clone()) {
+                    Ok(()) => {
+                        match happened {
+                            Happened::Ready => { prop_assert!(!alive); alive = true; }
+                            Happened::CellBegan | Happened::CellEnded => prop_assert!(alive),
+                            Happened::Gone => alive = false,
+                            _ => {}
+                        }
+                    }
+                    Err(_) => prop_assert_eq!(&before, &life),
+                }
+                prop_assert_eq!(alive, matches!(life.state, State::Idle | State::Busy));
+            }
+        }
+    }
+}

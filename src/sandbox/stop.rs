@@ -1,0 +1,78 @@
+//! The ladder by which a cell that will not end is stopped, bounded at every step.
+//!
+//! interrupt on the control channel → SIGINT → SIGKILL. User code can swallow the first two; the
+//! third ends the kernel and all that it has started. Each of the first two is waited for by the
+//! setting `cells.interrupt_grace`.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::launch::Kernel;
+use crate::{
+    jail::{self, Exit},
+    kernel::{Execution, Finished},
+};
+
+/// How long a dead kernel's last words are waited for: a little longer than they are read.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// How long the answer to an interrupt is waited for after its cell has ended.
+const ANSWER: Duration = Duration::from_millis(200);
+
+/// What it took to stop a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// An interrupt over the control channel.
+    Interrupt,
+    /// SIGINT.
+    Signal,
+    /// SIGKILL: the kernel is gone.
+    Kill,
+}
+
+/// How a stopped cell leaves its kernel.
+pub(super) struct Leaves {
+    /// What it took.
+    pub(super) stopped: Stopped,
+    /// How the kernel ended, if it did.
+    pub(super) exit: Option<Exit>,
+    /// What the cell leaves.
+    pub(super) finished: Option<Finished>,
+}
+
+/// Stops the cell under way.
+pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Duration) -> Leaves {
+    for stopped in [Stopped::Interrupt, Stopped::Signal] {
+        let by_message = stopped == Stopped::Interrupt && kernel.interrupts_by_message;
+        kernel.client.interrupt(by_message);
+        if !by_message {
+            kernel.process.signal(jail::Signal::Interrupt);
+        }
+        tokio::select! {
+            ended = timeout(grace, execution.finished()) => if let Ok(finished) = ended {
+                // An interrupt that has not been carried out yet would hit the next cell.
+                let _ = timeout(ANSWER, kernel.client.control_answered()).await;
+                return Leaves { stopped, exit: None, finished };
+            },
+            // Some kernels die of an interrupt.
+            exit = kernel.process.exited() => {
+                let finished = bury(kernel, execution).await;
+                return Leaves { stopped, exit: Some(exit), finished };
+            }
+        }
+    }
+    let (exit, finished) = kill(kernel, execution).await;
+    Leaves { stopped: Stopped::Kill, exit: Some(exit), finished }
+}
+
+/// Kills the kernel; how it ended, and what the cell leaves.
+pub(super) async fn kill(kernel: &Kernel, execution: &mut Execution) -> (Exit, Option<Finished>) {
+    let exit = kernel.process.killed().await;
+    (exit, bury(kernel, execution).await)
+}
+
+/// Takes what the cell of a dead kernel leaves.
+pub(super) async fn bury(kernel: &Kernel, execution: &mut Execution) -> Option<Finished> {
+    kernel.client.conclude(true);
+    timeout(LAST_WORDS, execution.finished()).await.ok().flatten()
+}

@@ -1,0 +1,22 @@
+//! What stands in `schemas/`: the settings' JSON schema and each tool's input and output.
+
+use serde_json::Value;
+
+use crate::{config::Config, mcp::tools};
+
+/// Every schema with its file name below `schemas/`.
+#[must_use]
+pub fn all() -> Vec<(String, Value)> {
+    let mut all = vec![("config.json".to_owned(), schemars::schema_for!(Config).to_value())];
+    for tool in tools::ALL {
+        let described = tool.describe();
+        let name = tool.name;
+        all.push((
+            format!("tools/{name}.input.json"),
+            Value::Object((*described.input_schema).clone()),
+        ));
+        let output = described.output_schema.map(|schema| Value::Object((*schema).clone()));
+        all.push((format!("tools/{name}.output.json"), output.unwrap_or(Value::Null)));
+    }
+    all
+}

@@ -1,0 +1,41 @@
+//! Logs: on stderr only, since stdout belongs to MCP.
+
+use tracing_subscriber::EnvFilter;
+
+/// A filter that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("`{filter}` is no log filter (setting `log`); write for example `warn,husk=debug`")]
+pub struct BadFilter {
+    filter: String,
+    source: tracing_subscriber::filter::ParseError,
+}
+
+/// Who reads the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A host that keeps it: with the time of each line.
+    Host,
+    /// A person who watches: without.
+    Person,
+}
+
+/// Sends logs that pass `filter` to stderr.
+///
+/// # Errors
+/// [`BadFilter`].
+pub fn start(filter: &str, reader: Reader) -> Result<(), BadFilter> {
+    let parsed = EnvFilter::try_new(filter)
+        .map_err(|source| BadFilter { filter: filter.to_owned(), source })?;
+    let lines = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .compact()
+        .with_env_filter(parsed);
+    // A program that embeds husk may have a subscriber of its own; then that one counts.
+    let _ = match reader {
+        Reader::Host => lines.try_init(),
+        Reader::Person => lines.without_time().try_init(),
+    };
+    Ok(())
+}

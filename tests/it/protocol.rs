@@ -1,0 +1,135 @@
+//! The server as a host meets it: handshakes, lists, and calls that are wrong.
+
+use serde_json::{Value, json};
+
+use crate::support::host::Host;
+
+#[test]
+fn every_revision_with_a_handshake_is_served() {
+    for version in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let mut host = Host::launch(&[]);
+        let result = host.initialize(version);
+        assert_eq!(result["protocolVersion"], version);
+        assert_eq!(result["serverInfo"]["name"], "husk");
+    }
+}
+
+#[test]
+fn the_stateless_revision_is_served_on_the_same_pipe() {
+    let mut host = Host::launch(&[]);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
+    });
+    let discovered = host.call("server/discover", json!({ "_meta": meta }));
+    let versions = discovered["result"]["supportedVersions"].as_array().unwrap();
+    assert!(versions.contains(&json!("2026-07-28")), "{discovered}");
+    let call =
+        json!({ "name": "notebook_run_cell", "arguments": { "code": "6 * 7" }, "_meta": meta });
+    let answer = host.call("tools/call", call);
+    assert_eq!(answer["result"]["content"][0]["text"], "42", "{answer}");
+}
+
+#[test]
+fn a_host_that_only_looks_and_leaves_is_no_error() {
+    let mut host = Host::launch(&[]);
+    host.close_stdin();
+    assert!(host.child.wait().unwrap().success());
+}
+
+#[test]
+fn the_tool_list_is_short_and_whole() {
+    let mut host = Host::start(&[]);
+    let answer = host.call("tools/list", json!({}));
+    let bytes = answer.to_string().len();
+    assert!(bytes < 6000, "tools/list takes {bytes} bytes");
+    let tools = answer["result"]["tools"].as_array().unwrap();
+    let names: Vec<&Value> = tools.iter().map(|tool| &tool["name"]).collect();
+    assert_eq!(names, ["notebook_run_cell", "sandbox_status", "usage"]);
+    for tool in tools {
+        assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
+        assert_eq!(tool["outputSchema"]["type"], "object", "{tool}");
+        for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {
+            assert!(tool["annotations"][hint].is_boolean(), "{hint}: {tool}");
+        }
+    }
+}
+
+#[test]
+fn calls_that_are_wrong_are_answered_with_the_way_out() {
+    let mut host = Host::start(&[]);
+    let mut check = |arguments: Value, expected: &str| {
+        let answer = host.tool("notebook_run_cell", arguments);
+        assert!(answer.is_error());
+        assert!(answer.text().contains(expected), "{}", answer.text());
+        let denied = &answer.structured()["denied"];
+        assert_eq!(denied["code"], "bad_arguments", "{denied}");
+    };
+    check(json!({}), "missing field `code`");
+    check(json!({ "code": 5 }), "expected a string");
+    check(
+        json!({ "code": "1", "time_out": 5 }),
+        "unknown field `time_out`, expected one of `code`",
+    );
+    check(
+        json!({ "code": "1", "timeout": 0 }),
+        "timeout 0 is out of range: more than 0, at most 86400",
+    );
+    check(json!({ "code": "1", "timeout": -1e300 }), "out of range");
+    check(json!({ "code": "1", "timeout": 1e300 }), "out of range");
+    check(json!({ "code": "1", "session": "../../etc" }), "cannot name a session");
+    check(json!({ "code": "1", "session": "" }), "cannot name a session");
+    check(json!({ "code": "1", "session": "x".repeat(20_000_000) }), "cannot name a session");
+    let unknown = host.tool("sandbox_status", json!({ "session": "nobody" }));
+    assert!(unknown.text().contains("no session named `nobody`"), "{}", unknown.text());
+    let error = host.call("tools/call", json!({ "name": "rm", "arguments": {} }));
+    assert_eq!(error["error"]["code"], -32602, "{error}");
+    assert!(
+        error.to_string().contains("there are notebook_run_cell, sandbox_status, usage"),
+        "{error}"
+    );
+    assert_eq!(host.ok("'still here'"), "'still here'");
+}
+
+#[test]
+fn every_answer_fits_the_published_schema() {
+    let mut host = Host::start(&[]);
+    let listed = host.call("tools/list", json!({}));
+    let schema = |name: &str| {
+        let tools = listed["result"]["tools"].as_array().unwrap();
+        let tool = tools.iter().find(|tool| tool["name"] == name).unwrap();
+        jsonschema::validator_for(&tool["outputSchema"]).unwrap()
+    };
+    let cells = schema("notebook_run_cell");
+    for arguments in [
+        json!({ "code": "1" }),
+        json!({ "code": "1/0" }),
+        json!({ "code": "while True: pass", "timeout": 0.2 }),
+        json!({ "code": "import os; os._exit(1)" }),
+        json!({ "code": 1 }),
+    ] {
+        let answer = host.tool("notebook_run_cell", arguments.clone());
+        let faults: Vec<String> =
+            cells.iter_errors(answer.structured()).map(|e| e.to_string()).collect();
+        assert!(faults.is_empty(), "{arguments}: {faults:?} in {}", answer.structured());
+    }
+    for (name, arguments) in [("sandbox_status", json!({})), ("usage", json!({}))] {
+        let answer = host.tool(name, arguments);
+        assert!(schema(name).is_valid(answer.structured()), "{name}: {}", answer.structured());
+    }
+}
+
+#[test]
+fn usage_counts_calls_by_tool() {
+    let mut host = Host::start(&[]);
+    host.ok("1");
+    host.ok("2");
+    host.cell("import os; os._exit(1)");
+    let usage = host.tool("usage", json!({}));
+    let usage = usage.structured();
+    assert_eq!(usage["minute"]["calls"], 3, "{usage}");
+    assert_eq!(usage["by_tool"][0]["tool"], "notebook_run_cell");
+    assert_eq!(usage["by_tool"][0]["faults"], 1);
+    assert!(usage["total"]["tokens"].as_u64().unwrap() > 0);
+}

@@ -1,0 +1,31 @@
+//! What tests share: a host that speaks plain JSON-RPC to the binary, and processes to wait for.
+
+pub(crate) mod host;
+pub(crate) mod processes;
+
+use std::path::PathBuf;
+
+/// The binary under test.
+pub(crate) const HUSK: &str = env!("CARGO_BIN_EXE_husk");
+
+/// A Python with ipykernel, which `tests/run` makes.
+pub(crate) fn python() -> PathBuf {
+    let given = std::env::var_os("HUSK_TEST_PYTHON").map(PathBuf::from);
+    given.unwrap_or_else(|| repository().join("target/test-env/bin/python"))
+}
+
+/// Where this package is.
+pub(crate) fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The binary as a command, with nothing of husk's in its environment.
+pub(crate) fn husk() -> std::process::Command {
+    let mut command = std::process::Command::new(HUSK);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HUSK_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
