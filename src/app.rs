@@ -65,6 +65,7 @@ pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
 /// What kernels are started with, from the settings.
 #[must_use]
 pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launcher {
+    let spool = data_dir.join("outputs");
     Launcher {
         settings: config.launch.clone(),
         kernel: config.kernel.clone(),
@@ -77,6 +78,7 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         },
         wire: config.wire,
         output: config.output,
+        spool,
         init: jail::own_binary(),
         found: Mutex::new(None),
     }

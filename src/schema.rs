@@ -15,8 +15,9 @@ pub fn all() -> Vec<(String, Value)> {
             format!("tools/{name}.input.json"),
             Value::Object((*described.input_schema).clone()),
         ));
-        let output = described.output_schema.map(|schema| Value::Object((*schema).clone()));
-        all.push((format!("tools/{name}.output.json"), output.unwrap_or(Value::Null)));
+        if let Some(output) = described.output_schema {
+            all.push((format!("tools/{name}.output.json"), Value::Object((*output).clone())));
+        }
     }
     all
 }

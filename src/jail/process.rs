@@ -57,6 +57,8 @@ pub struct Command {
 /// A signal that husk sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
+    /// SIGCONT: a stopped process goes on.
+    Continue,
     /// SIGINT: Ctrl-C.
     Interrupt,
     /// SIGKILL.
@@ -196,10 +198,13 @@ impl Process {
     /// Signals the kernel and its process group. A process that has ended is not signalled.
     pub fn signal(&self, signal: Signal) {
         let number = match signal {
-            Signal::Interrupt => 2,
-            Signal::Kill => 9,
+            Signal::Continue => rustix::process::Signal::CONT,
+            Signal::Interrupt => rustix::process::Signal::INT,
+            Signal::Kill => rustix::process::Signal::KILL,
         };
-        if let Err(error) = self.lifeline.try_write(&[number]) {
+        // Numbers of signals are small.
+        let byte = number.as_raw().to_le_bytes();
+        if let Err(error) = self.lifeline.try_write(byte.get(..1).unwrap_or_default()) {
             tracing::debug!(%error, "the kernel's init does not listen");
         }
     }

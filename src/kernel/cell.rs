@@ -4,14 +4,14 @@
 //! before the output). When one of the two is lost, the other and [`GRACE`] without a further
 //! message end it, so that nothing waits for ever. Plain state; `now` is given.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     event::{Event, Failure, Reply},
     journal::Heard,
-    output::{self, Item, Output, Totals},
+    output::Output,
 };
 
 /// How long after the last message a cell waits for the half of its end that has not come.
@@ -19,13 +19,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The same for a cell that was interrupted: ipykernel can lose the reply to one.
 const GRACE_WHEN_STOPPED: Duration = Duration::from_millis(200);
 
-/// What a cell leaves behind.
+/// How a cell ended, beside its [`Output`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// Its output, bounded.
-    pub items: Vec<Item>,
-    /// The totals of its output.
-    pub totals: Totals,
     /// Its number.
     pub execution_count: Option<u64>,
     /// The exception that ended it.
@@ -42,7 +38,7 @@ pub(super) struct Cell {
     pub(super) request: String,
     /// What its streams brought, to be compared with the kernel's journal.
     pub(super) heard: [Heard; 2],
-    output: Output,
+    pub(super) output: Arc<Output>,
     reply: Option<Reply>,
     idle: bool,
     count: Option<u64>,
@@ -52,11 +48,11 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn new(request: String, settings: output::Settings, now: Instant) -> Self {
+    pub(super) fn new(request: String, output: Arc<Output>, now: Instant) -> Self {
         Self {
             request,
             heard: [Heard::default(), Heard::default()],
-            output: Output::new(settings),
+            output,
             reply: None,
             idle: false,
             count: None,
@@ -77,14 +73,14 @@ impl Cell {
                 } else {
                     out.hear(&text)
                 }
-                return self.output.text(&text);
+                return self.output.stream(stderr, &text);
             }
-            Event::Display { bundle, id, update } => {
-                return self.output.display(bundle, id, update);
+            Event::Display(display) | Event::Update(display) => {
+                return self.output.display(display);
             }
             Event::Error(failure) => {
                 let text = self.output.failure(&failure);
-                self.error = Some(failure);
+                self.error = Some(failure.clipped());
                 return text;
             }
             Event::Clear { wait } => self.output.clear(wait),
@@ -94,7 +90,7 @@ impl Cell {
                 self.count = reply.count.or(self.count);
                 self.reply = Some(reply);
             }
-            Event::Busy | Event::Other => {}
+            Event::Busy | Event::Asks(_) | Event::Other => {}
         }
         String::new()
     }
@@ -115,29 +111,25 @@ impl Cell {
         self.stopping = true;
     }
 
-    /// Ends the cell.
-    pub(super) fn finish(mut self) -> Finished {
+    /// Ends the cell; also returns the text that its end added.
+    pub(super) fn finish(self) -> (Finished, String) {
         let cut = !self.idle && self.reply.is_some();
         let asks_exit = self.reply.as_ref().is_some_and(|reply| reply.asks_exit);
+        let pages = self.reply.iter().flat_map(|reply| &reply.pages);
+        let pages = pages.filter(|page| !page.is_empty());
+        let mut text: String = pages.map(|page| self.output.page(page)).collect();
         let failure = match self.reply {
             // An exception whose message was lost is still shown.
             Some(Reply { failure: Some(failure), .. }) => {
                 if self.error.is_none() {
-                    self.output.failure(&failure);
+                    text.push_str(&self.output.failure(&failure));
                 }
-                Some(self.error.unwrap_or(failure))
+                Some(self.error.unwrap_or_else(|| failure.clipped()))
             }
             Some(_) => None,
             None => self.error.or_else(|| self.idle.then(no_reply)),
         };
-        Finished {
-            items: self.output.items(),
-            totals: self.output.totals(),
-            execution_count: self.count,
-            failure,
-            cut,
-            asks_exit,
-        }
+        (Finished { execution_count: self.count, failure, cut, asks_exit }, text)
     }
 }
 
@@ -154,13 +146,16 @@ fn no_reply() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::output::{self, Item, Spool};
 
     fn cell() -> Cell {
-        Cell::new("r".into(), output::Settings::default(), Instant::now())
+        let spool = Arc::new(Spool::new(std::env::temp_dir(), 1 << 20));
+        let output = Arc::new(Output::new(output::Settings::default(), spool));
+        Cell::new("r".into(), output, Instant::now())
     }
 
     fn reply(failure: Option<Failure>) -> Event {
-        Event::Reply(Reply { count: Some(3), failure, asks_exit: false })
+        Event::Reply(Reply { count: Some(3), failure, ..Reply::default() })
     }
 
     #[test]
@@ -173,7 +168,7 @@ mod tests {
                 cell.hear(half, Instant::now());
             }
             assert!(cell.over());
-            let finished = cell.finish();
+            let (finished, _) = cell.finish();
             assert!(!finished.cut);
             assert_eq!((finished.execution_count, finished.failure), (Some(3), None));
         }
@@ -194,24 +189,27 @@ mod tests {
     fn half_an_end_is_no_success() {
         let mut unanswered = cell();
         unanswered.hear(Event::Idle, Instant::now());
-        assert_eq!(unanswered.finish().failure.map(|failure| failure.name), Some("NoReply".into()));
+        assert_eq!(
+            unanswered.finish().0.failure.map(|failure| failure.name),
+            Some("NoReply".into())
+        );
         let mut cut = cell();
         cut.hear(reply(None), Instant::now());
-        assert!(cut.finish().cut);
+        assert!(cut.finish().0.cut);
     }
 
     #[test]
     fn the_reply_decides_what_failed() {
         let failure = Failure { name: "E".into(), value: "v".into(), traceback: String::new() };
         let mut lost_message = cell();
+        let output = Arc::clone(&lost_message.output);
         lost_message.hear(reply(Some(failure.clone())), Instant::now());
-        let finished = lost_message.finish();
-        assert_eq!(finished.failure, Some(failure.clone()));
-        assert_eq!(finished.items, vec![Item::Text("E: v".into())]);
+        assert_eq!(lost_message.finish().0.failure, Some(failure.clone()));
+        assert_eq!(output.show(None).items, vec![Item::Text("E: v".into())]);
         // A thread's traceback does not make a cell fail that the kernel calls ok.
         let mut thread = cell();
         thread.hear(Event::Error(failure), Instant::now());
         thread.hear(reply(None), Instant::now());
-        assert_eq!(thread.finish().failure, None);
+        assert_eq!(thread.finish().0.failure, None);
     }
 }

@@ -1,12 +1,15 @@
-//! A kernel's three channels as `zeromq` sockets behind their relays.
+//! A kernel's four channels as `zeromq` sockets behind their relays.
 //!
 //! Opens them and says which message came from which; what messages mean is decided elsewhere.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqError, ZmqMessage};
+use zeromq::{
+    DealerSocket, Socket, SocketOptions, SocketRecv, SocketSend, SubSocket, ZmqError, ZmqMessage,
+    util::PeerIdentity,
+};
 
 use super::{
     connection::Connection,
@@ -40,8 +43,9 @@ pub enum OpenError {
 /// What came from a kernel.
 pub(super) enum Arrival {
     Shell(Vec<Bytes>),
-    /// An answer on the control channel, which nothing waits for.
-    Control,
+    Control(Vec<Bytes>),
+    /// The kernel asks something.
+    Stdin(Vec<Bytes>),
     Iopub(Vec<Bytes>),
     /// All that the kernel had published has been read.
     IopubEnd,
@@ -53,6 +57,7 @@ pub(super) enum Arrival {
 pub(super) struct Channels {
     shell: DealerSocket,
     control: DealerSocket,
+    stdin: DealerSocket,
     /// Gone once its relay has ended: `zeromq` would connect again, to whoever listens there then.
     iopub: Option<SubSocket>,
     relays: JoinSet<(&'static str, Ended)>,
@@ -64,6 +69,7 @@ impl Channels {
     pub(super) async fn open(
         connection: &Connection,
         caps: relay::Settings,
+        identity: &str,
     ) -> Result<Self, OpenError> {
         let mut relays = JoinSet::new();
         let mut url = async |channel, endpoint: &Endpoint| {
@@ -81,11 +87,20 @@ impl Channels {
         let mut iopub = SubSocket::new();
         iopub.connect(&iopub_url).await.map_err(failed("iopub"))?;
         iopub.subscribe("").await.map_err(failed("iopub"))?;
-        let mut shell = DealerSocket::new();
-        shell.connect(&shell_url).await.map_err(failed("shell"))?;
-        let mut control = DealerSocket::new();
-        control.connect(&control_url).await.map_err(failed("control"))?;
-        Ok(Self { shell, control, iopub: Some(iopub), relays })
+        let stdin_url = url("stdin", &connection.stdin).await?;
+        // The kernel asks on stdin whoever sent the request on shell: both bear one identity.
+        let dealer = async |channel, url: &str| {
+            let identity = PeerIdentity::from_str(identity).map_err(failed(channel))?;
+            let mut options = SocketOptions::default();
+            options.peer_identity(identity);
+            let mut socket = DealerSocket::with_options(options);
+            socket.connect(url).await.map_err(failed(channel))?;
+            Ok(socket)
+        };
+        let shell = dealer("shell", &shell_url).await?;
+        let control = dealer("control", &control_url).await?;
+        let stdin = dealer("stdin", &stdin_url).await?;
+        Ok(Self { shell, control, stdin, iopub: Some(iopub), relays })
     }
 
     /// The next thing that came. Cancel-safe: each `recv` takes a whole message or nothing.
@@ -113,7 +128,11 @@ impl Channels {
                     _ => {}
                 },
                 message = self.control.recv() => match frames(message) {
-                    Some(frames) if !is_end(&frames) => return Arrival::Control,
+                    Some(frames) if !is_end(&frames) => return Arrival::Control(frames),
+                    _ => {}
+                },
+                message = self.stdin.recv() => match frames(message) {
+                    Some(frames) if !is_end(&frames) => return Arrival::Stdin(frames),
                     _ => {}
                 },
                 Some(ended) = self.relays.join_next() => if let Ok((channel, ended)) = ended {
@@ -128,6 +147,10 @@ impl Channels {
 
     pub(super) async fn send_shell(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
         send(&mut self.shell, frames).await
+    }
+
+    pub(super) async fn send_stdin(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
+        send(&mut self.stdin, frames).await
     }
 
     pub(super) async fn send_control(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {

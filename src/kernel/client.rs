@@ -7,9 +7,9 @@
 use std::{sync::Arc, time::Duration};
 
 use jupyter_protocol::KernelInfoRequest;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -18,9 +18,10 @@ use super::{
     cell::Finished,
     channels::{Arrival, Channels, OpenError},
     connection::Connection,
-    event,
+    event::Question,
     journal::Journal,
-    output,
+    json,
+    output::Output,
     relay::{self, Ended},
     task::{self, Command, Says, Wire},
     wire::{Codec, Message},
@@ -29,12 +30,37 @@ use super::{
 /// How long a kernel that answers but does not publish is waited for before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Sees a cell's text as it comes. Called from the task that owns the sockets: it must not block.
+/// Sees what a running cell does. Called from the task that owns the sockets: it must not block.
 pub trait Watch: Send + Sync {
-    /// Text was added to the running cell's output.
+    /// Text was added to its output, as it came.
     fn text(&self, text: &str);
-    /// Something that takes long is under way before the cell can run.
-    fn note(&self, line: &str);
+    /// It waits for a line of text: [`Client::input`].
+    fn asks(&self, question: Question);
+}
+
+/// A cell to be executed.
+pub struct Execute {
+    /// The code.
+    pub code: String,
+    /// Takes what it puts out.
+    pub output: Arc<Output>,
+    /// Sees what it does.
+    pub watch: Option<Arc<dyn Watch>>,
+    /// Whether it may ask for text; otherwise `input()` raises at once.
+    pub asks: bool,
+}
+
+/// A request that is no cell.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// On the control channel; otherwise on shell.
+    pub control: bool,
+    /// The subshell that shall answer.
+    pub subshell: Option<String>,
+    /// `msg_type`.
+    pub kind: &'static str,
+    /// The content.
+    pub content: Value,
 }
 
 /// What a kernel says of itself.
@@ -44,8 +70,14 @@ pub struct Info {
     pub implementation: String,
     /// Version of the implementation.
     pub version: String,
-    /// For example `python 3.11.7`.
+    /// For example `python`.
     pub language: String,
+    /// For example `3.11.7`.
+    pub language_version: String,
+    /// Of source in that language, for example `text/x-python`.
+    pub mimetype: String,
+    /// Of files in that language, for example `.py`.
+    pub file_extension: String,
     /// Jupyter protocol version.
     pub protocol: String,
     /// Optional features, for example `kernel subshells`.
@@ -87,6 +119,26 @@ pub struct Execution {
     done: oneshot::Receiver<Finished>,
 }
 
+/// Asks a connected kernel; any number of them.
+#[derive(Clone)]
+pub struct Line(mpsc::UnboundedSender<Command>);
+
+impl Line {
+    /// Answers the question of the cell under way.
+    pub fn input(&self, value: String) {
+        // A task that has ended has no cell.
+        let _ = self.0.send(Command::Input(value));
+    }
+
+    /// Sends a request; its answer, or `None` when the kernel is gone. Never gives up by itself:
+    /// some requests get no answer at all.
+    pub async fn ask(&self, request: Request) -> Option<Message> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Command::Ask(request, answer)).ok()?;
+        answered.await.ok()
+    }
+}
+
 impl Execution {
     /// The cell's end; `None` when the task that owns the sockets has ended without a word.
     /// Cancel-safe.
@@ -105,15 +157,15 @@ impl Client {
     pub async fn connect(
         connection: &Connection,
         caps: relay::Settings,
-        output: output::Settings,
         journal: Option<Journal>,
     ) -> Result<Self, ConnectError> {
         let codec = Codec::new(&connection.key);
-        let mut channels = Channels::open(connection, caps).await.map_err(ConnectError::Open)?;
+        let mut channels =
+            Channels::open(connection, caps, codec.session()).await.map_err(ConnectError::Open)?;
         let info = handshake(&mut channels, &codec).await?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let (told, says) = task::words();
-        let wire = Wire::new(codec, channels, output, journal, told);
+        let wire = Wire::new(codec, channels, journal, told);
         let task = tokio::spawn(wire.run(inbox));
         Ok(Self { commands, task, says, info })
     }
@@ -125,10 +177,20 @@ impl Client {
     }
 
     /// Starts a cell. The caller sees to it that only one is under way.
-    pub fn execute(&self, code: String, watch: Option<Arc<dyn Watch>>) -> Execution {
+    pub fn execute(&self, execute: Execute) -> Execution {
         let (done, receiver) = oneshot::channel();
-        self.tell(Command::Execute { code, watch, done });
+        self.tell(Command::Execute(execute, done));
         Execution { done: receiver }
+    }
+
+    /// A way to ask the kernel while somebody else owns this client.
+    pub fn line(&self) -> Line {
+        Line(self.commands.clone())
+    }
+
+    /// Changes when a cell that had ended has put something out.
+    pub fn late(&self) -> watch::Receiver<u64> {
+        self.says.late.clone()
     }
 
     /// Ends the cell under way with what has come, which its [`Execution`] then tells. `dead` says
@@ -206,7 +268,7 @@ async fn handshake(channels: &mut Channels, codec: &Codec) -> Result<Info, Conne
                     published |= codec.decode(&frames).is_ok_and(|m| !m.parent.is_empty())
                 }
                 Arrival::Ended(_, ended) => return Err(ConnectError::Left(ended)),
-                Arrival::IopubEnd | Arrival::Control => {}
+                Arrival::IopubEnd | Arrival::Control(_) | Arrival::Stdin(_) => {}
             }
             if published && let Some(info) = info.take() {
                 return Ok(info);
@@ -216,19 +278,42 @@ async fn handshake(channels: &mut Channels, codec: &Codec) -> Result<Info, Conne
 }
 
 fn read_info(message: &Message) -> Info {
-    let text = |value: Option<&Value>| event::text(value.cloned());
-    let content = &message.content;
-    let language = content.get("language_info");
-    let part = |name| text(language.and_then(|l| l.get(name)));
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        implementation: Option<&'a RawValue>,
+        #[serde(borrow)]
+        implementation_version: Option<&'a RawValue>,
+        #[serde(borrow)]
+        protocol_version: Option<&'a RawValue>,
+        #[serde(borrow)]
+        language_info: Option<&'a RawValue>,
+        #[serde(borrow)]
+        supported_features: Option<&'a RawValue>,
+    }
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Language<'a> {
+        #[serde(borrow)]
+        name: Option<&'a RawValue>,
+        #[serde(borrow)]
+        version: Option<&'a RawValue>,
+        #[serde(borrow)]
+        mimetype: Option<&'a RawValue>,
+        #[serde(borrow)]
+        file_extension: Option<&'a RawValue>,
+    }
+    let content: Content<'_> = serde_json::from_slice(&message.content).unwrap_or_default();
+    let language: Language<'_> = json::read(content.language_info).unwrap_or_default();
     Info {
-        implementation: text(content.get("implementation")),
-        version: text(content.get("implementation_version")),
-        language: format!("{} {}", part("name"), part("version")).trim().to_owned(),
-        protocol: text(content.get("protocol_version")),
-        features: content
-            .get("supported_features")
-            .and_then(Value::as_array)
-            .map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-            .unwrap_or_default(),
+        implementation: json::text(content.implementation),
+        version: json::text(content.implementation_version),
+        language: json::text(language.name),
+        language_version: json::text(language.version),
+        mimetype: json::text(language.mimetype),
+        file_extension: json::text(language.file_extension),
+        protocol: json::text(content.protocol_version),
+        features: json::read::<json::Lines>(content.supported_features).unwrap_or_default().0,
     }
 }

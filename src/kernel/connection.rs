@@ -26,6 +26,8 @@ pub struct Connection {
     pub shell: Endpoint,
     /// Where the kernel listens.
     pub control: Endpoint,
+    /// Where the kernel asks.
+    pub stdin: Endpoint,
     /// Where the kernel publishes.
     pub iopub: Endpoint,
     /// Signs all messages.
@@ -95,6 +97,7 @@ impl Connection {
         Ok(Self {
             shell: endpoint(info.shell_port),
             control: endpoint(info.control_port),
+            stdin: endpoint(info.stdin_port),
             iopub: endpoint(info.iopub_port),
             key,
             file,

@@ -1,21 +1,48 @@
 //! What a kernel tells about a running cell, as husk's own values.
 //!
-//! Content is untrusted: user code can publish any shape. Each reader takes what fits and replaces
-//! what does not; nothing here fails.
+//! Content is untrusted: user code can publish any shape and any size. Each reader takes what fits
+//! and replaces what does not; nothing here fails. Only the members that are wanted are read, and
+//! values stay the JSON that they came as, so that no shape grows much in memory.
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::wire::Message;
+use super::{
+    json::{self, Lines, Members},
+    wire::Message,
+};
 
 /// Longest `display_id` that is kept, in bytes.
 const LONGEST_ID: usize = 256;
+/// Longest `metadata` of a display that is kept, in bytes.
+const LONGEST_METADATA: usize = 8 * 1024;
 
-/// The representations of one output, by MIME type.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Bundle(pub Map<String, Value>);
+/// One representation of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Representation {
+    /// Its MIME type.
+    pub mime: String,
+    /// The text itself, or its JSON.
+    pub value: String,
+    /// Whether `value` is JSON.
+    pub json: bool,
+}
+
+/// An output in its representations, in the kernel's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Display {
+    /// By MIME type.
+    pub bundle: Vec<Representation>,
+    /// Hints for front ends, as JSON; for example the size of an image.
+    pub metadata: Option<String>,
+    /// `transient.display_id`, by which a later message may replace it.
+    pub id: Option<String>,
+    /// Whether it is the value of the cell's last expression.
+    pub result: bool,
+}
 
 /// One message about a cell.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The kernel works on the request.
     Busy,
@@ -34,14 +61,9 @@ pub enum Event {
         text: String,
     },
     /// An output; also the value of the last expression.
-    Display {
-        /// Its representations.
-        bundle: Bundle,
-        /// `transient.display_id`, by which a later message may replace it.
-        id: Option<String>,
-        /// Whether this replaces the output of that id.
-        update: bool,
-    },
+    Display(Display),
+    /// Replaces the outputs of its id.
+    Update(Display),
     /// All output so far is withdrawn, at once or with the next output.
     Clear {
         /// With the next output.
@@ -51,8 +73,19 @@ pub enum Event {
     Error(Failure),
     /// The kernel's answer to the request: the cell has ended.
     Reply(Reply),
+    /// The cell asks for a line of text (`input()`).
+    Asks(Question),
     /// Something that changes nothing here.
     Other,
+}
+
+/// What `input()` or `getpass()` asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Question {
+    /// What stands before the cursor.
+    pub prompt: String,
+    /// Whether the answer is a secret.
+    pub password: bool,
 }
 
 /// An exception that a cell raised.
@@ -66,6 +99,26 @@ pub struct Failure {
     pub traceback: String,
 }
 
+/// Longest name, message and traceback of an exception that stays in memory, in bytes.
+const LONGEST_FAILURE: [usize; 3] = [256, 4 * 1024, 64 * 1024];
+
+impl Failure {
+    /// The exception without what is too long to stay in memory.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        let all = [&mut self.name, &mut self.value, &mut self.traceback];
+        for (text, most) in all.into_iter().zip(LONGEST_FAILURE) {
+            if text.len() > most {
+                let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+                text.truncate(at);
+                text.push('…');
+                text.shrink_to_fit();
+            }
+        }
+        self
+    }
+}
+
 /// An `execute_reply`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
@@ -75,32 +128,91 @@ pub struct Reply {
     pub failure: Option<Failure>,
     /// Whether the cell called `exit()`: the kernel asks to be ended (payload `ask_exit`).
     pub asks_exit: bool,
+    /// What the kernel wants shown beside the outputs: a pager's text (`?`), code for the next cell
+    /// (`%load`).
+    pub pages: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Content<'a> {
+    #[serde(borrow)]
+    execution_state: Option<&'a RawValue>,
+    #[serde(borrow)]
+    execution_count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    transient: Option<&'a RawValue>,
+    #[serde(borrow)]
+    wait: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    ename: Option<&'a RawValue>,
+    #[serde(borrow)]
+    evalue: Option<&'a RawValue>,
+    #[serde(borrow)]
+    traceback: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    password: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    keepkernel: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
 }
 
 impl Event {
-    /// Reads a message of the iopub or shell channel.
+    /// Reads a message of the iopub, shell or stdin channel.
     #[must_use]
-    pub fn read(message: Message) -> Self {
-        let Message { kind, content, .. } = message;
-        let Value::Object(mut content) = content else { return Self::unreadable(&kind) };
-        match kind.as_str() {
-            "status" => match content.get("execution_state").and_then(Value::as_str) {
-                Some("busy") => Self::Busy,
-                Some("idle") => Self::Idle,
+    pub fn read(message: &Message) -> Self {
+        // What is not read here (comm messages with large buffers) costs nothing.
+        if !KINDS.contains(&message.kind.as_str()) {
+            return Self::Other;
+        }
+        let Ok(content) = serde_json::from_slice::<Content<'_>>(&message.content) else {
+            return Self::unreadable(&message.kind);
+        };
+        match message.kind.as_str() {
+            "status" => match json::text(content.execution_state).as_str() {
+                "busy" => Self::Busy,
+                "idle" => Self::Idle,
                 _ => Self::Other,
             },
-            "execute_input" => Self::Input { count: count(&content) },
+            "execute_input" => Self::Input { count: json::read(content.execution_count) },
             "stream" => Self::Stream {
-                stderr: content.get("name").and_then(Value::as_str) == Some("stderr"),
-                text: text(content.remove("text")),
+                stderr: json::text(content.name) == "stderr",
+                text: json::text(content.text),
             },
-            "execute_result" | "display_data" => display(content, false),
-            "update_display_data" => display(content, true),
-            "clear_output" => {
-                Self::Clear { wait: content.get("wait").and_then(Value::as_bool).unwrap_or(false) }
-            }
-            "error" => Self::Error(failure(&mut content)),
-            "execute_reply" => Self::Reply(reply(content)),
+            "execute_result" => Self::Display(content.display(true)),
+            "display_data" => Self::Display(content.display(false)),
+            "update_display_data" => Self::Update(content.display(false)),
+            "clear_output" => Self::Clear { wait: json::read(content.wait).unwrap_or(false) },
+            "error" => Self::Error(content.failure()),
+            "execute_reply" => Self::Reply(content.reply()),
+            "input_request" => Self::Asks(Question {
+                prompt: json::text(content.prompt),
+                password: json::read(content.password).unwrap_or(false),
+            }),
             _ => Self::Other,
         }
     }
@@ -119,88 +231,108 @@ impl Event {
                 ..Reply::default()
             }),
             "error" => Self::Error(Failure::default()),
+            // It waits for an answer, whatever it asked.
+            "input_request" => Self::Asks(Question::default()),
             _ => Self::Other,
         }
     }
 }
 
-fn display(mut content: Map<String, Value>, update: bool) -> Event {
-    let id = content
-        .get("transient")
-        .and_then(|transient| transient.get("display_id"))
-        .and_then(Value::as_str)
-        // A longer one is no name, and would be kept.
-        .filter(|id| id.len() <= LONGEST_ID)
-        .map(str::to_owned);
-    let bundle = match content.remove("data") {
-        Some(Value::Object(data)) => Bundle(data),
-        _ => Bundle::default(),
-    };
-    Event::Display { bundle, id, update }
-}
+const KINDS: [&str; 10] = [
+    "status",
+    "execute_input",
+    "stream",
+    "execute_result",
+    "display_data",
+    "update_display_data",
+    "clear_output",
+    "error",
+    "execute_reply",
+    "input_request",
+];
 
-fn reply(mut content: Map<String, Value>) -> Reply {
-    let status = content.get("status").and_then(Value::as_str).unwrap_or("ok");
-    let failure = match status {
-        "ok" => None,
-        "error" => Some(failure(&mut content)),
-        // Jupyter's word is `aborted`; bash_kernel and tslab say `abort`.
-        other => Some(Failure {
-            name: "Aborted".to_owned(),
-            value: format!("the kernel answered `{other}`"),
-            traceback: String::new(),
-        }),
-    };
-    Reply { count: count(&content), failure, asks_exit: asks_exit(&content) }
-}
-
-/// Source: <https://jupyter-client.readthedocs.io/en/stable/messaging.html#payloads-deprecated>.
-fn asks_exit(content: &Map<String, Value>) -> bool {
-    let payloads = content.get("payload").and_then(Value::as_array);
-    payloads.into_iter().flatten().any(|payload| {
-        payload.get("source").and_then(Value::as_str) == Some("ask_exit")
-            && payload.get("keepkernel").and_then(Value::as_bool) != Some(true)
-    })
-}
-
-fn failure(content: &mut Map<String, Value>) -> Failure {
-    let traceback = match content.remove("traceback") {
-        Some(Value::Array(lines)) => {
-            lines.into_iter().map(|line| text(Some(line))).collect::<Vec<_>>().join("\n")
+impl Content<'_> {
+    fn display(&self, result: bool) -> Display {
+        #[derive(Deserialize)]
+        struct Transient<'a> {
+            #[serde(borrow)]
+            display_id: Option<&'a RawValue>,
         }
-        other => text(other),
-    };
-    Failure {
-        name: text(content.remove("ename")),
-        value: text(content.remove("evalue")),
-        traceback,
+        let id = json::read::<Transient<'_>>(self.transient)
+            .and_then(|transient| json::read::<String>(transient.display_id))
+            // A longer one is no name, and would be kept.
+            .filter(|id| id.len() <= LONGEST_ID);
+        let members = json::read::<Members<'_>>(self.data).unwrap_or_default();
+        let bundle = members.0.into_iter().map(|(mime, raw)| {
+            let (value, json) = json::text_or_json(raw);
+            Representation { mime, value, json }
+        });
+        let metadata = self.metadata.map(RawValue::get);
+        let metadata =
+            metadata.filter(|text| text.starts_with('{') && text.len() <= LONGEST_METADATA);
+        Display { bundle: bundle.collect(), metadata: metadata.map(str::to_owned), id, result }
+    }
+
+    fn failure(&self) -> Failure {
+        Failure {
+            name: json::text(self.ename),
+            value: json::text(self.evalue),
+            traceback: match json::read::<Lines>(self.traceback) {
+                Some(lines) => lines.0.join("\n"),
+                None => json::text(self.traceback),
+            },
+        }
+    }
+
+    fn reply(&self) -> Reply {
+        let status = self.status.map_or("ok".to_owned(), |status| json::text(Some(status)));
+        let failure = match status.as_str() {
+            "ok" => None,
+            "error" => Some(self.failure()),
+            // Jupyter's word is `aborted`; bash_kernel and tslab say `abort`.
+            other => Some(Failure {
+                name: "Aborted".to_owned(),
+                value: format!("the kernel answered `{other}`"),
+                traceback: String::new(),
+            }),
+        };
+        let mut reply =
+            Reply { count: json::read(self.execution_count), failure, ..Reply::default() };
+        let payloads = json::read::<json::Few<'_>>(self.payload).unwrap_or_default();
+        for payload in payloads.0 {
+            if let Some(payload) = json::read::<Payload<'_>>(Some(payload)) {
+                payload.add_to(&mut reply);
+            }
+        }
+        reply
     }
 }
 
-fn count(content: &Map<String, Value>) -> Option<u64> {
-    content.get("execution_count").and_then(Value::as_u64)
-}
-
-/// A text as text, a list of lines joined, anything else as its JSON.
-pub(super) fn text(value: Option<Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text,
-        Some(Value::Array(lines)) if lines.iter().all(Value::is_string) => {
-            lines.iter().filter_map(Value::as_str).collect()
+impl Payload<'_> {
+    /// Source: <https://jupyter-client.readthedocs.io/en/stable/messaging.html#payloads-deprecated>.
+    fn add_to(&self, reply: &mut Reply) {
+        match json::text(self.source).as_str() {
+            "ask_exit" => reply.asks_exit |= json::read(self.keepkernel) != Some(true),
+            "page" => {
+                let members = json::read::<Members<'_>>(self.data).unwrap_or_default();
+                let plain = members.0.into_iter().find(|(mime, _)| mime == "text/plain");
+                reply.pages.extend(plain.map(|(_, raw)| json::text(Some(raw))));
+            }
+            "set_next_input" => reply.pages.push(json::text(self.text)),
+            _ => {}
         }
-        Some(other) => other.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn read(kind: &str, content: Value) -> Event {
-        Event::read(Message { kind: kind.into(), parent: "p".into(), content })
+        let content = content.to_string().into();
+        Event::read(&Message { kind: kind.into(), parent: "p".into(), content })
     }
 
     #[test]
@@ -212,10 +344,7 @@ mod tests {
             assert_eq!(reply.failure.is_some(), failed, "{content}");
         };
         check(json!({"status": "ok", "payload": [{"source": "custom"}]}), false);
-        check(
-            json!({"status": "ok", "payload": [{"source": "set_next_input", "text": "x"}]}),
-            false,
-        );
+        check(json!({"status": "ok", "payload": [{"source": "set_next_input"}]}), false);
         check(json!({"status": "ok", "payload": 5}), false);
         check(json!({"status": "abort"}), true);
         check(json!({"status": "aborted"}), true);
@@ -225,21 +354,42 @@ mod tests {
     }
 
     #[test]
+    fn payloads_are_shown_and_exit_is_obeyed() {
+        let payload = json!([
+            {"source": "page", "data": {"text/plain": "help", "text/html": "<b>"}, "start": 0},
+            {"source": "set_next_input", "text": "code", "replace": true},
+            {"source": "ask_exit", "keepkernel": false},
+        ]);
+        let Event::Reply(reply) =
+            read("execute_reply", json!({"status": "ok", "payload": payload}))
+        else {
+            panic!("no reply")
+        };
+        assert_eq!(reply.pages, ["help", "code"]);
+        assert!(reply.asks_exit);
+    }
+
+    #[test]
     fn contents_of_odd_shapes_keep_what_fits() {
         assert_eq!(
             read("stream", json!({"name": "stdlog", "text": ["a", "b"]})),
             Event::Stream { stderr: false, text: "ab".into() }
         );
-        let Event::Display { bundle, .. } = read("display_data", json!({"data": {"text/html": 5}}))
+        let Event::Display(display) = read("display_data", json!({"data": {"text/html": 5}}))
         else {
             panic!("no display")
         };
-        assert_eq!(bundle.0["text/html"], json!(5));
+        let html = Representation { mime: "text/html".into(), value: "5".into(), json: true };
+        assert_eq!(display.bundle, [html]);
         assert_eq!(
             read("error", json!({"ename": "E", "evalue": "v", "traceback": ["a", 1]})),
             Event::Error(Failure { name: "E".into(), value: "v".into(), traceback: "a\n1".into() })
         );
         assert_eq!(read("status", json!({"execution_state": "starting"})), Event::Other);
         assert_eq!(read("anything", json!({})), Event::Other);
+        assert_eq!(
+            read("input_request", json!({"prompt": "? ", "password": true})),
+            Event::Asks(Question { prompt: "? ".into(), password: true })
+        );
     }
 }

@@ -2,18 +2,17 @@
 //!
 //! [`Client`] drives one kernel: sign a request, follow its output until the kernel is idle *and*
 //! has replied, interrupt, shut down. What a kernel sends is untrusted: [`relay`] checks it before
-//! `zeromq` reads it, [`wire`] and [`event`] decode it tolerantly, [`output`] bounds it.
+//! `zeromq` reads it, [`wire`] and [`event`] decode it tolerantly, [`output`] keeps it.
 //! Starting and ending the process is not done here (see [`crate::jail`] and [`crate::sandbox`]).
 
-mod ansi;
 mod cell;
 mod channels;
 mod client;
 pub mod connection;
-mod ends;
 pub mod event;
 pub mod journal;
-mod media;
+mod json;
+mod late;
 pub mod output;
 pub mod relay;
 pub mod spec;
@@ -21,4 +20,4 @@ mod task;
 pub mod wire;
 
 pub use cell::Finished;
-pub use client::{Client, ConnectError, Execution, Gone, Info, Watch};
+pub use client::{Client, ConnectError, Execute, Execution, Gone, Info, Line, Request, Watch};

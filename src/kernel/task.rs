@@ -1,10 +1,11 @@
 //! The task that owns a kernel's sockets: obeys its [`super::Client`], follows the running cell, and
 //! tells when the kernel cannot be talked to any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use jupyter_protocol::{ExecuteRequest, InterruptRequest, ShutdownRequest};
+use jupyter_protocol::{
+    ExecuteRequest, InputReply, InterruptRequest, KernelInfoRequest, ShutdownRequest,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -13,26 +14,30 @@ use tokio::{
 use super::{
     cell::{Cell, Finished},
     channels::{Arrival, Channels},
-    client::{Gone, Watch},
+    client::{Execute, Gone, Request, Watch},
     event::Event,
     journal::Journal,
-    output,
+    late::Earlier,
     relay::Ended,
-    wire::Codec,
+    wire::{Codec, Message},
 };
 
 /// How long a dead kernel's last messages are waited for when the relay cannot tell their end.
 const DRAIN: Duration = Duration::from_millis(60);
 /// How long the drain of a large backlog may go on in all.
 const DRAIN_AT_MOST: Duration = Duration::from_secs(1);
+/// When a kernel that was interrupted is nudged: the interrupt has reached it by then.
+const NUDGE: Duration = Duration::from_millis(50);
 /// How long a kernel may outlive one of its channels: a kernel that ends closes them one by one.
 const BROKEN: Duration = Duration::from_millis(200);
 
 /// What a client asks of the task.
 pub(super) enum Command {
-    Execute { code: String, watch: Option<Arc<dyn Watch>>, done: oneshot::Sender<Finished> },
+    Execute(Execute, oneshot::Sender<Finished>),
     Conclude { dead: bool },
     Interrupt { by_message: bool },
+    Input(String),
+    Ask(Request, oneshot::Sender<Message>),
     Shutdown,
 }
 
@@ -47,16 +52,26 @@ struct Running {
     drained_at_most: Option<Instant>,
 }
 
+/// What is done with the answer to a request.
+enum Asked {
+    /// Counted: an interrupt whose answer has not come may still hit the next cell.
+    Control,
+    Wanted(oneshot::Sender<Message>),
+}
+
 /// The task that owns the sockets.
 pub(super) struct Wire {
     codec: Codec,
     channels: Channels,
-    output: output::Settings,
     journal: Option<Journal>,
     cell: Option<Running>,
+    earlier: Earlier,
+    asked: HashMap<String, Asked>,
     iopub_ended: bool,
     /// The kernel was asked to end: it closes its channels.
     leaving: bool,
+    /// Set when the cell was interrupted.
+    nudges_at: Option<Instant>,
     /// Set when a channel has ended: when the kernel counts as lost unless it has died, and why.
     broken: Option<(Instant, String)>,
     told: Told,
@@ -68,37 +83,43 @@ pub(super) struct Told {
     unanswered: watch::Sender<u32>,
     /// Why the kernel is lost.
     gone: watch::Sender<Option<Gone>>,
+    /// Counts messages about cells that had ended.
+    late: watch::Sender<u64>,
 }
 
 /// The other side of [`Told`].
 pub(super) struct Says {
     pub(super) unanswered: watch::Receiver<u32>,
     pub(super) gone: watch::Receiver<Option<Gone>>,
+    pub(super) late: watch::Receiver<u64>,
 }
 
 /// Both sides.
 pub(super) fn words() -> (Told, Says) {
     let (unanswered, hears_unanswered) = watch::channel(0);
     let (gone, hears_gone) = watch::channel(None);
-    (Told { unanswered, gone }, Says { unanswered: hears_unanswered, gone: hears_gone })
+    let (late, hears_late) = watch::channel(0);
+    let says = Says { unanswered: hears_unanswered, gone: hears_gone, late: hears_late };
+    (Told { unanswered, gone, late }, says)
 }
 
 impl Wire {
     pub(super) fn new(
         codec: Codec,
         channels: Channels,
-        output: output::Settings,
         journal: Option<Journal>,
         told: Told,
     ) -> Self {
         Self {
             codec,
             channels,
-            output,
             journal,
             cell: None,
+            earlier: Earlier::default(),
+            asked: HashMap::new(),
             iopub_ended: false,
             leaving: false,
+            nudges_at: None,
             broken: None,
             told,
         }
@@ -116,6 +137,7 @@ impl Wire {
                 },
                 arrival = self.channels.next() => self.arrive(arrival),
                 () = at(ends) => self.finish(),
+                () = at(self.nudges_at) => self.nudge().await,
                 () = at(breaks) => if let Some((_, reason)) = self.broken.take() {
                     self.lost(reason);
                 },
@@ -125,17 +147,20 @@ impl Wire {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Execute { code, watch, done } => self.execute(code, watch, done).await,
+            Command::Execute(execute, done) => self.execute(execute, done).await,
             Command::Conclude { dead: false } => self.finish(),
             Command::Conclude { dead: true } => self.drain(),
             Command::Interrupt { by_message } => {
                 if let Some(running) = &mut self.cell {
                     running.cell.stop();
+                    self.nudges_at = Some(Instant::now() + NUDGE);
                 }
                 if by_message {
                     self.control("interrupt_request", &InterruptRequest {}).await;
                 }
             }
+            Command::Input(value) => self.input(value).await,
+            Command::Ask(request, answer) => self.ask(request, answer).await,
             Command::Shutdown => {
                 self.leaving = true;
                 self.control("shutdown_request", &ShutdownRequest { restart: false }).await;
@@ -143,44 +168,89 @@ impl Wire {
         }
     }
 
-    async fn execute(
-        &mut self,
-        code: String,
-        watch: Option<Arc<dyn Watch>>,
-        done: oneshot::Sender<Finished>,
-    ) {
+    async fn execute(&mut self, execute: Execute, done: oneshot::Sender<Finished>) {
+        let Execute { code, output, watch, asks } = execute;
         let request =
-            ExecuteRequest { code, stop_on_error: true, allow_stdin: false, ..Default::default() };
+            ExecuteRequest { code, stop_on_error: true, allow_stdin: asks, ..Default::default() };
         let (id, frames) = match self.codec.request("execute_request", &request) {
             Ok(request) => request,
             Err(error) => return self.lost(format!("cannot write the request: {error}")),
         };
-        let cell = Cell::new(id, self.output, Instant::now());
+        let cell = Cell::new(id, output, Instant::now());
         self.cell = Some(Running { cell, watch, done, drained_at: None, drained_at_most: None });
         if let Err(error) = self.channels.send_shell(frames).await {
             self.lost(format!("the kernel's shell channel does not take requests: {error}"));
         }
     }
 
+    /// An ipykernel that waits in `await` has taken note of the interrupt, and obeys when anything
+    /// at all wakes its loop (tornado's `add_callback` in a signal handler does not).
+    async fn nudge(&mut self) {
+        self.nudges_at = None;
+        if self.cell.is_none() {
+            return;
+        }
+        if let Ok((_, frames)) = self.codec.request("kernel_info_request", &KernelInfoRequest {})
+            && let Err(error) = self.channels.send_shell(frames).await
+        {
+            tracing::debug!(%error, "the kernel's shell channel does not take requests");
+        }
+    }
+
     async fn control(&mut self, kind: &str, content: &impl serde::Serialize) {
-        let sent = match self.codec.request(kind, content) {
-            Ok((_, frames)) => self.channels.send_control(frames).await.map_err(|e| e.to_string()),
+        let (id, frames) = match self.codec.request(kind, content) {
+            Ok(request) => request,
+            Err(error) => return tracing::error!(kind, %error, "cannot write a request"),
+        };
+        match self.channels.send_control(frames).await {
+            Ok(()) => {
+                self.asked.insert(id, Asked::Control);
+                self.told.unanswered.send_modify(|count| *count += 1);
+            }
+            Err(error) => {
+                tracing::debug!(kind, %error, "the kernel's control channel does not take requests");
+            }
+        }
+    }
+
+    /// Answers `input()`.
+    async fn input(&mut self, value: String) {
+        let reply = InputReply { value, status: jupyter_protocol::ReplyStatus::Ok, error: None };
+        let sent = match self.codec.request("input_reply", &reply) {
+            Ok((_, frames)) => self.channels.send_stdin(frames).await.map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        if sent.is_ok() {
-            self.told.unanswered.send_modify(|count| *count += 1);
-        }
         if let Err(error) = sent {
-            tracing::debug!(kind, error, "the kernel's control channel does not take requests");
+            self.lost(format!("the kernel's stdin channel does not take answers: {error}"));
+        }
+    }
+
+    async fn ask(&mut self, request: Request, answer: oneshot::Sender<Message>) {
+        let Request { control, subshell, kind, content } = request;
+        let Ok((id, frames)) = self.codec.request_to(subshell.as_deref(), kind, &content) else {
+            return;
+        };
+        // Whoever gave up left its entry behind.
+        self.asked.retain(|_, asked| !matches!(asked, Asked::Wanted(answer) if answer.is_closed()));
+        self.asked.insert(id, Asked::Wanted(answer));
+        let sent = match control {
+            true => self.channels.send_control(frames).await,
+            false => self.channels.send_shell(frames).await,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(kind, %error, "the kernel does not take requests");
         }
     }
 
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Shell(frames) | Arrival::Iopub(frames) => self.message(&frames),
-            Arrival::Control => {
-                self.told.unanswered.send_modify(|count| *count = count.saturating_sub(1))
-            }
+            Arrival::Shell(frames)
+            | Arrival::Iopub(frames)
+            | Arrival::Control(frames)
+            | Arrival::Stdin(frames) => match self.codec.decode(&frames) {
+                Ok(message) => self.message(message),
+                Err(error) => tracing::warn!(%error, "dropped a message of the kernel"),
+            },
             Arrival::Ended(_, Ended::Kernel | Ended::Server) if self.leaving => {}
             Arrival::Ended(channel, Ended::Kernel | Ended::Server) => {
                 let reason = format!("the kernel's {channel} channel was closed while it went on");
@@ -196,19 +266,59 @@ impl Wire {
         }
     }
 
-    fn message(&mut self, frames: &[Bytes]) {
-        let message = match self.codec.decode(frames) {
-            Ok(message) => message,
-            Err(error) => return tracing::warn!(%error, "dropped a message of the kernel"),
-        };
-        let Some(running) = &mut self.cell else { return };
-        if message.parent != running.cell.request {
+    fn message(&mut self, message: Message) {
+        if message.kind.ends_with("_reply") && self.asked.contains_key(&message.parent) {
+            return self.answered(message);
+        }
+        let event = Event::read(&message);
+        if let Event::Update(display) = &event
+            && self.update(display)
+        {
             return;
         }
+        match &mut self.cell {
+            Some(running) if running.cell.request == message.parent => self.hear(event),
+            _ => {
+                if self.earlier.hear(&message.parent, event) {
+                    self.told.late.send_modify(|count| *count += 1);
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, message: Message) {
+        match self.asked.remove(&message.parent) {
+            Some(Asked::Control) => {
+                self.told.unanswered.send_modify(|count| *count = count.saturating_sub(1));
+            }
+            // Who asked may have given up.
+            Some(Asked::Wanted(answer)) => drop(answer.send(message)),
+            None => {}
+        }
+    }
+
+    /// Replaces a display wherever it stands; whether it was found.
+    fn update(&mut self, display: &super::event::Display) -> bool {
+        if self.cell.as_ref().is_some_and(|running| running.cell.output.update(display)) {
+            return true;
+        }
+        let found = self.earlier.update(display);
+        if found {
+            self.told.late.send_modify(|count| *count += 1);
+        }
+        found
+    }
+
+    /// A message about the running cell.
+    fn hear(&mut self, event: Event) {
+        let Some(running) = &mut self.cell else { return };
         if let (Some(_), Some(at_most)) = (running.drained_at, running.drained_at_most) {
             running.drained_at = Some(at_most.min(Instant::now() + DRAIN));
         }
-        let text = running.cell.hear(Event::read(message), Instant::now());
+        if let (Event::Asks(question), Some(watch)) = (&event, &running.watch) {
+            watch.asks(question.clone());
+        }
+        let text = running.cell.hear(event, Instant::now());
         if let Some(watch) = running.watch.as_ref().filter(|_| !text.is_empty()) {
             watch.text(&text);
         }
@@ -227,24 +337,33 @@ impl Wire {
 
     fn finish(&mut self) {
         let Some(mut running) = self.cell.take() else { return };
+        let mut text = String::new();
         if running.drained_at.is_some() {
-            self.last_words(&mut running.cell);
+            text = self.last_words(&mut running.cell);
+        }
+        self.earlier.ended(&running.cell);
+        let (finished, more) = running.cell.finish();
+        text.push_str(&more);
+        if let Some(watch) = running.watch.filter(|_| !text.is_empty()) {
+            watch.text(&text);
         }
         // The caller may have gone; then nobody wants to know.
-        let _ = running.done.send(running.cell.finish());
+        let _ = running.done.send(finished);
     }
 
-    /// Adds what the kernel had written and not sent.
-    fn last_words(&self, cell: &mut Cell) {
-        let Some(journal) = &self.journal else { return };
+    /// Adds what the kernel had written and not sent; returns the text.
+    fn last_words(&self, cell: &mut Cell) -> String {
+        let mut text = String::new();
+        let Some(journal) = &self.journal else { return text };
         for stderr in [false, true] {
             let [out, err] = &cell.heard;
             let unsent =
                 journal.unsent(u64::from(stderr), &cell.request, if stderr { err } else { out });
             if !unsent.is_empty() {
-                cell.hear(Event::Stream { stderr, text: unsent }, Instant::now());
+                text += &cell.hear(Event::Stream { stderr, text: unsent }, Instant::now());
             }
         }
+        text
     }
 
     fn lost(&mut self, reason: String) {

@@ -6,12 +6,14 @@
 //! Decoding is tolerant: whatever a cell can put into a message, its type and its parent are still
 //! known, so that a reply with odd contents still ends its cell. No sockets here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::base::{ids, secret::Secret};
 
@@ -21,14 +23,14 @@ const DELIMITER: &[u8] = b"<IDS|MSG>";
 pub const PROTOCOL: &str = "5.4";
 
 /// A message from the kernel: enough to know whose it is, and its content as it came.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// `header.msg_type`.
     pub kind: String,
     /// `parent_header.msg_id`; empty where the kernel named no parent.
     pub parent: String,
-    /// The content; `Null` where it was not JSON.
-    pub content: Value,
+    /// The content: JSON in UTF-8, unless the kernel wrote something else.
+    pub content: Bytes,
 }
 
 /// Frames that are no message.
@@ -66,6 +68,8 @@ struct RequestHeader<'a> {
     date: String,
     msg_type: &'a str,
     version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subshell_id: Option<&'a str>,
 }
 
 /// Signs and numbers requests, verifies answers: one for each kernel.
@@ -86,12 +90,31 @@ impl Codec {
         }
     }
 
+    /// What stands for this client in the kernel's eyes.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
     /// Encodes a request: its id, and its frames.
     ///
     /// # Errors
     /// When `content` cannot be written as JSON.
     pub fn request(
         &self,
+        kind: &str,
+        content: &impl Serialize,
+    ) -> serde_json::Result<(String, Vec<Bytes>)> {
+        self.request_to(None, kind, content)
+    }
+
+    /// Encodes a request to a subshell of the kernel, or to its main shell.
+    ///
+    /// # Errors
+    /// When `content` cannot be written as JSON.
+    pub fn request_to(
+        &self,
+        subshell: Option<&str>,
         kind: &str,
         content: &impl Serialize,
     ) -> serde_json::Result<(String, Vec<Bytes>)> {
@@ -104,6 +127,7 @@ impl Codec {
             date: date(),
             msg_type: kind,
             version: PROTOCOL,
+            subshell_id: subshell,
         };
         let parts = [
             Bytes::from(serde_json::to_vec(&header)?),
@@ -133,7 +157,7 @@ impl Codec {
         let header: Header = serde_json::from_slice(header).map_err(|_| WireError::Header)?;
         // xeus-python sends `null`, some kernels `{}`: both mean that there is no parent.
         let parent = serde_json::from_slice::<Parent>(parent).map(|p| p.msg_id).unwrap_or_default();
-        let content = lenient(content);
+        let content = in_utf8(content);
         Ok(Message { kind: header.msg_type, parent, content })
     }
 
@@ -155,45 +179,12 @@ impl Codec {
     }
 }
 
-/// JSON as kernels write it: jupyter_client lets file names that are not UTF-8 through as raw bytes,
-/// and other kernels escape half of a surrogate pair. Neither is JSON; both become `\u{fffd}`.
-fn lenient(content: &[u8]) -> Value {
-    serde_json::from_slice(content).unwrap_or_else(|_| {
-        let text = String::from_utf8_lossy(content);
-        serde_json::from_str(&text)
-            .or_else(|_| serde_json::from_str(&without_lone_surrogates(&text)))
-            .unwrap_or(Value::Null)
-    })
-}
-
-/// Replaces escapes of half a surrogate pair.
-fn without_lone_surrogates(text: &str) -> String {
-    let unit = |text: &str| {
-        let digits = text.strip_prefix("\\u")?.get(..4)?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let mut whole = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        whole.push_str(before);
-        let paired =
-            || escape.get(6..).and_then(unit).is_some_and(|low| (0xdc00..0xe000).contains(&low));
-        let length = match unit(escape) {
-            Some(0xd800..0xdc00) if paired() => 12,
-            Some(0xd800..0xe000) => {
-                whole.push('\u{fffd}');
-                rest = escape.get(6..).unwrap_or_default();
-                continue;
-            }
-            // The escaped character goes along: a `\\\\u` is no escape of a unit.
-            _ => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
-        };
-        let (escape, after) = escape.split_at(length.min(escape.len()));
-        whole.push_str(escape);
-        rest = after;
+/// jupyter_client lets file names that are not UTF-8 through as raw bytes; they become `\u{fffd}`.
+fn in_utf8(content: &Bytes) -> Bytes {
+    match String::from_utf8_lossy(content) {
+        Cow::Borrowed(_) => content.clone(),
+        Cow::Owned(text) => Bytes::from(text),
     }
-    whole + rest
 }
 
 /// Now, as ISO 8601 in UTC with seconds: kernels read it and never use it.
@@ -244,30 +235,23 @@ mod tests {
     #[test]
     fn odd_contents_still_have_a_type_and_a_parent() {
         let codec = codec();
-        let check = |parts: [&str; 4], kind: &str, parent: &str, content: Value| {
+        let check = |parts: [&'static str; 4], parent: &str| {
             let message = codec.decode(&signed(&codec, parts)).unwrap();
-            assert_eq!(message, Message { kind: kind.into(), parent: parent.into(), content });
+            let [.., content] = parts;
+            let kind = "execute_reply".into();
+            assert_eq!(message, Message { kind, parent: parent.into(), content: content.into() });
         };
         let header = r#"{"msg_type":"execute_reply","msg_id":1,"new":[]}"#;
-        check(
-            [header, r#"{"msg_id":"p"}"#, "{}", r#"{"a":1}"#],
-            "execute_reply",
-            "p",
-            json!({"a": 1}),
-        );
-        check([header, "null", "{}", "{}"], "execute_reply", "", json!({}));
-        check([header, "{}", "{}", "[NaN]"], "execute_reply", "", Value::Null);
-        check([header, r#"{"msg_id":7}"#, "garbage", "\u{1}"], "execute_reply", "", Value::Null);
+        check([header, r#"{"msg_id":"p"}"#, "{}", r#"{"a":1}"#], "p");
+        check([header, "null", "{}", "{}"], "");
+        check([header, "{}", "{}", "[NaN]"], "");
+        check([header, r#"{"msg_id":7}"#, "garbage", "\u{1}"], "");
     }
 
     #[test]
-    fn text_that_is_not_unicode_loses_only_what_is_not() {
-        let check = |content: &[u8], text: &str| assert_eq!(lenient(content), json!({ "t": text }));
-        check(b"{\"t\": \"name\xe9\"}", "name\u{fffd}");
-        check(br#"{"t": "a\ud800b"}"#, "a\u{fffd}b");
-        check(br#"{"t": "\ud83d\ude00 \udce9"}"#, "😀 \u{fffd}");
-        check(br#"{"t": "\\ud800 \udce9"}"#, "\\ud800 \u{fffd}");
-        assert_eq!(lenient(b"{"), Value::Null);
+    fn content_that_is_not_utf_8_loses_only_what_is_not() {
+        let content = Bytes::from_static(b"{\"t\": \"name\xe9\"}");
+        assert_eq!(in_utf8(&content), "{\"t\": \"name\u{fffd}\"}");
     }
 
     #[test]
@@ -301,7 +285,8 @@ mod tests {
             let codec = codec();
             let (_, frames) = codec.request("execute_request", &json!({"code": text})).unwrap();
             let message = codec.decode(&frames).unwrap();
-            prop_assert_eq!(message.content, json!({"code": text}));
+            let content: serde_json::Value = serde_json::from_slice(&message.content).unwrap();
+            prop_assert_eq!(content, json!({"code": text}));
         }
 
         #[test]

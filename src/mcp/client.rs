@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{Server, progress::STREAM};
+use crate::sandbox::MAX_TIMEOUT;
 
 /// Bytes that may be on their way between the two halves.
 const PIPE: usize = 1 << 20;
@@ -94,7 +95,7 @@ impl Client {
     /// [`ClientError`]; a cell that failed is an answer.
     pub async fn run_cell(&self, code: &str) -> Result<CellAnswer, ClientError> {
         self.printer.begin();
-        let arguments = json!({ "code": code });
+        let arguments = json!({ "code": code, "wait": MAX_TIMEOUT });
         let mut params = CallToolRequestParams::new("notebook_run_cell");
         params.arguments = arguments.as_object().cloned();
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
@@ -123,8 +124,14 @@ impl Client {
             }
         }
         let structured = result.structured_content.unwrap_or(Value::Null);
-        self.printer.settled(&structured).await;
-        let (text, printed_open) = self.printer.rest(&texts, &structured);
+        let streamed = result.meta.and_then(|mut meta| meta.0.remove(STREAM));
+        let (text, printed_open) = match streamed {
+            Some(streamed) if structured.get("denied").is_none() => {
+                self.printer.rest(&streamed, &structured).await
+            }
+            // A call that was not carried out.
+            _ => (texts.concat(), false),
+        };
         let open_line = if text.is_empty() { printed_open } else { !text.ends_with('\n') };
         CellAnswer { text, open_line, images, failed: result.is_error == Some(true), structured }
     }
@@ -185,43 +192,35 @@ impl Printer {
         }
     }
 
-    /// Waits for text that was sent before the answer and is still being taken in: rmcp hands over
-    /// notifications and answers by different tasks. Text that never comes is not waited for long.
-    async fn settled(&self, structured: &Value) {
-        let total = text_bytes(structured);
-        while self.state().bytes < total {
-            if tokio::time::timeout(LATE, self.grown.notified()).await.is_err() {
-                return;
-            }
+    /// What has to be printed after the text that was printed as it came, and whether that ends
+    /// within a line. Text that was sent before the answer may still be being taken in: rmcp hands
+    /// over notifications and answers by different tasks. It is not waited for long.
+    async fn rest(&self, streamed: &Value, structured: &Value) -> (String, bool) {
+        let bytes = streamed.get("bytes").and_then(Value::as_u64).unwrap_or(0);
+        let whole = streamed.get("whole").and_then(Value::as_bool) == Some(true);
+        let mut arrived = true;
+        while arrived && self.state().bytes < bytes {
+            arrived = tokio::time::timeout(LATE, self.grown.notified()).await.is_ok();
         }
-    }
-
-    /// What of an answer's text has not been printed, and whether what was ends within a line. Progress that comes after the answer is late:
-    /// its text is in here.
-    fn rest(&self, texts: &[String], structured: &Value) -> (String, bool) {
         let mut state = self.state();
         state.over = state.token.take();
-        let (printed, open) = (state.bytes, state.open_line);
+        let open = state.open_line;
         drop(state);
-        let whole = texts.concat();
-        let total = text_bytes(structured);
-        let shortened =
-            structured.pointer("/output/truncated").and_then(Value::as_bool) == Some(true);
-        if printed == 0 || !shortened {
-            let from = usize::try_from(printed).unwrap_or(usize::MAX);
-            return (whole.get(from..).unwrap_or_default().to_owned(), open);
+        let mut rest = String::new();
+        if !(whole && arrived) {
+            rest.push_str("\n[… part of the output could not be shown …]");
         }
-        // The answer holds only parts of what was printed as it came.
-        let missing =
-            if printed < total { "\n[… part of the output could not be shown …]" } else { "" };
-        let hint = structured.get("hint").and_then(Value::as_str).unwrap_or_default();
-        (format!("{missing}\n[{hint}]\n"), open)
+        let failed = structured.get("status").and_then(Value::as_str) != Some("ok");
+        let lost = structured.get("state_lost").and_then(Value::as_bool) == Some(true);
+        let hint = structured.get("hint").and_then(Value::as_str);
+        if let Some(hint) = hint.filter(|_| failed || lost) {
+            rest.push_str(&format!(
+                "{}[{hint}]\n",
+                if open || !rest.is_empty() { "\n" } else { "" }
+            ));
+        }
+        (rest, open)
     }
-}
-
-/// How much text the cell put out.
-fn text_bytes(structured: &Value) -> u64 {
-    structured.pointer("/output/text_bytes").and_then(Value::as_u64).unwrap_or(0)
 }
 
 impl ClientHandler for Printer {

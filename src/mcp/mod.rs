@@ -5,6 +5,7 @@
 //! [`tools`] holds one file a tool, [`reply`] makes the answers, [`transport`] moves bytes, and
 //! [`client`] is the way by which `husk run` uses this very server.
 
+mod attend;
 pub mod client;
 mod order;
 mod progress;

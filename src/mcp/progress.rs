@@ -2,8 +2,9 @@
 //!
 //! Text is gathered without waiting (the kernel's task must not), and sent by the call itself, so
 //! that no notification can overtake the result. A silent cell sends a sign of life every
-//! [`HEARTBEAT`]. A client that sets `_meta["husk/stream"]` gets all text, with `progress` as the
-//! count of bytes up to the end of the message: `husk run` prints from it.
+//! [`HEARTBEAT`]. A client that sets `_meta["husk/stream"]` gets all text as it came, with `progress`
+//! as the count of bytes up to the end of the message, and in the result's `_meta["husk/stream"]` how
+//! many bytes there were and whether that was all: `husk run` prints from it.
 
 use std::{
     future::Future,
@@ -17,9 +18,10 @@ use rmcp::{
     model::{ProgressNotificationParam, ProgressToken},
     service::{Peer, RequestContext},
 };
+use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::kernel::Watch;
+use crate::sandbox::Listener;
 
 /// Set in a request's `_meta` by a client that wants all text.
 pub(super) const STREAM: &str = "husk/stream";
@@ -65,19 +67,20 @@ impl Progress {
     }
 
     /// What gathers the text.
-    pub(super) fn watch(&self) -> Arc<dyn Watch> {
+    pub(super) fn listener(&self) -> Arc<dyn Listener> {
         Arc::<Gathered>::clone(&self.gathered)
     }
 
-    /// Sends progress until `work` is done, and what is left then.
-    pub(super) async fn during<T>(self, work: impl Future<Output = T>) -> T {
+    /// Sends progress until `work` is done, and what is left then; what a client that wants all
+    /// has to know of it.
+    pub(super) async fn during(self, work: impl Future<Output = ()>) -> Option<Value> {
         let mut work = pin!(work);
         let begun = Instant::now();
         let mut sent = 0.0;
-        let done = loop {
+        loop {
             let silent = tokio::select! {
                 biased;
-                done = &mut work => break done,
+                () = &mut work => break,
                 () = self.gathered.more.notified() => false,
                 () = tokio::time::sleep(HEARTBEAT) => true,
             };
@@ -93,14 +96,16 @@ impl Progress {
             };
             tokio::select! {
                 biased;
-                done = &mut work => break done,
+                () = &mut work => break,
                 () = paced => {}
             }
-        };
-        if self.all {
-            self.send(&mut sent, None).await;
         }
-        done
+        if !self.all {
+            return None;
+        }
+        self.send(&mut sent, None).await;
+        let pending = self.gathered.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(json!({ "bytes": pending.bytes, "whole": !pending.broken }))
     }
 
     async fn send(&self, sent: &mut f64, alive: Option<String>) {
@@ -124,9 +129,15 @@ impl Gathered {
             return (!text.is_empty()).then_some((pending.bytes, text));
         }
         let text = text.trim_end();
-        let message = if text.is_empty() { note? } else { newest(text).to_owned() };
+        let message = if text.is_empty() { note? } else { folded(newest(text)) };
         Some((pending.bytes, message))
     }
+}
+
+/// A text in which carriage returns have taken their lines back.
+fn folded(text: &str) -> String {
+    let last = |line: &str| line.rsplit('\r').find(|part| !part.is_empty()).map(str::to_owned);
+    text.lines().map(|line| last(line).unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 /// The last lines of a text.
@@ -142,17 +153,18 @@ fn newest(text: &str) -> &str {
     }
 }
 
-impl Watch for Gathered {
+impl Listener for Gathered {
     fn text(&self, text: &str) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.bytes += text.len() as u64;
         let limit = if self.all { BACKLOG } else { 4 * NEWEST };
         if self.all {
             pending.broken |= pending.text.len() + text.len() > limit;
             if !pending.broken {
+                pending.bytes += text.len() as u64;
                 pending.text.push_str(text);
             }
         } else {
+            pending.bytes += text.len() as u64;
             pending.text.push_str(newest(text));
             if pending.text.len() > limit {
                 pending.text = newest(&pending.text).to_owned();

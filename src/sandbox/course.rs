@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cell::CellRun,
     launch::Kernel,
     stop::{self, Stopped},
 };
@@ -33,14 +34,25 @@ pub enum Status {
     KernelDied,
 }
 
+/// Why a cell is stopped from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Its caller gave up.
+    Cancelled,
+    /// Somebody asked for an interrupt.
+    Interrupted,
+    /// Somebody asked for a fresh kernel.
+    Restarted,
+}
+
 /// What may end a cell from outside.
 pub(super) struct Bounds<'a> {
     /// How long it may run.
     pub(super) timeout: Duration,
     /// How long each step of stopping it is waited for.
     pub(super) grace: Duration,
-    /// Its caller gives up.
-    pub(super) cancelled: &'a CancellationToken,
+    /// The cell, which may be stopped.
+    pub(super) run: &'a CellRun,
     /// The server ends.
     pub(super) closing: &'a CancellationToken,
 }
@@ -67,7 +79,7 @@ pub(super) async fn until_the_end(
     mut execution: Execution,
     bounds: Bounds<'_>,
 ) -> End {
-    let Bounds { timeout, grace, cancelled, closing } = bounds;
+    let Bounds { timeout, grace, run, closing } = bounds;
     let stopping = tokio::select! {
         finished = execution.finished() => return ended(kernel, finished).await,
         exit = kernel.process.exited() => {
@@ -76,7 +88,11 @@ pub(super) async fn until_the_end(
         }
         gone = kernel.client.gone() => return broken(kernel, execution, gone.0).await,
         () = tokio::time::sleep(timeout) => Status::Timeout,
-        () = cancelled.cancelled() => Status::Cancelled,
+        stop = run.stopped() => match stop {
+            Stop::Cancelled => Status::Cancelled,
+            Stop::Interrupted => Status::Interrupted,
+            Stop::Restarted => return restarted(kernel, execution).await,
+        },
         () = closing.cancelled() => return broken(kernel, execution, "husk is shutting down".to_owned()).await,
     };
     let stop::Leaves { stopped, exit, finished } = stop::stop(kernel, &mut execution, grace).await;
@@ -104,6 +120,13 @@ async fn ended(kernel: &Kernel, finished: Option<Finished>) -> End {
         end.exit = Some(kernel.left().await);
     }
     end
+}
+
+/// A fresh kernel was asked for: nothing of this one is spared.
+async fn restarted(kernel: &Kernel, execution: Execution) -> End {
+    let cause = "a restart was asked for".to_owned();
+    let end = broken(kernel, execution, cause).await;
+    End { status: Status::Interrupted, stopped: Some(Stopped::Kill), ..end }
 }
 
 /// husk itself ends the kernel, and says why.

@@ -47,8 +47,10 @@ pub struct Launcher {
     pub wanted: Wanted,
     /// Caps of what kernels may send.
     pub wire: relay::Settings,
-    /// Bounds of what answers hold.
+    /// Bounds of what answers hold, and of what is kept.
     pub output: output::Settings,
+    /// The folder in which output is kept.
+    pub spool: PathBuf,
     /// The binary that becomes each kernel's init.
     pub init: PathBuf,
     /// The interpreter that was found, so that it is looked for once.
@@ -254,7 +256,7 @@ impl Launcher {
         let info = client.info();
         let facts = Facts {
             kernel: format!("{} {}", info.implementation, info.version),
-            language: info.language.clone(),
+            language: format!("{} {}", info.language, info.language_version).trim().to_owned(),
             program: program.into(),
             pid: process.pid(),
             init_pid: process.init_pid(),
@@ -280,7 +282,7 @@ impl Launcher {
         let program = || program.to_string_lossy().into_owned();
         let seconds = self.settings.timeout;
         tokio::select! {
-            client = Client::connect(connection, self.wire, self.output, journal) => {
+            client = Client::connect(connection, self.wire, journal) => {
                 let source = match client {
                     Ok(client) => return Ok(client),
                     Err(source) => source,

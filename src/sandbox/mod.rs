@@ -4,7 +4,9 @@
 //! that owns it ([`session`]). What may follow what is decided in [`state`]; how a kernel comes to
 //! be in [`launch`]; how a cell that will not end is stopped in [`stop`].
 
+mod cell;
 mod course;
+mod keeper;
 pub mod launch;
 mod plan;
 pub mod python;
@@ -24,10 +26,11 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{base::ids::SessionName, kernel::Watch};
+use crate::{base::ids::SessionName, kernel::output::View};
 
-pub use course::Status;
-pub use session::{Cell, Failed, Outcome, Queued, Snapshot};
+pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
+pub use course::{Status, Stop};
+pub use session::{Failed, Snapshot};
 pub(crate) use settings::MAX_TIMEOUT;
 pub use settings::{CellSettings, LaunchSettings};
 pub use stop::Stopped;
@@ -50,6 +53,38 @@ pub enum SandboxError {
         /// Their names.
         open: String,
     },
+    /// The limit of waiting cells is reached.
+    #[error(
+        "the queue of session `{session}` is full: {waiting} cells wait behind the one under way \
+         (setting `cells.max_queued`)"
+    )]
+    QueueFull {
+        /// The session.
+        session: SessionName,
+        /// How many wait.
+        waiting: usize,
+    },
+    /// No session of that name is open.
+    #[error("no session named `{name}`; open: {open}")]
+    NoSession {
+        /// The session asked for.
+        name: String,
+        /// The names of those that are open.
+        open: String,
+    },
+    /// The session remembers no cell of that name.
+    #[error("session `{session}` knows no cell `{cell}`; it has run {has}")]
+    NoCell {
+        /// The session.
+        session: SessionName,
+        /// The cell asked for.
+        cell: String,
+        /// What there is.
+        has: String,
+    },
+    /// The cell was withdrawn.
+    #[error("the cell did not begin: it was withdrawn while it waited")]
+    Dropped,
     /// The server is ending.
     #[error("husk is shutting down")]
     Closing,
@@ -96,32 +131,97 @@ impl Sandboxes {
         Ok(())
     }
 
-    /// Puts a cell into the queue of session `name`. Dropping what is returned stops the cell.
+    /// Puts a cell into the queue of session `name`.
     ///
     /// # Errors
-    /// [`SandboxError`] when there is no session.
+    /// [`SandboxError`] when there is no session, or no room in its queue.
     pub fn queue(
         &self,
         name: &SessionName,
         cell: Cell,
-        watch: Option<Arc<dyn Watch>>,
-    ) -> Result<Queued, SandboxError> {
-        self.session(name)?.queue(cell, watch)
+        listener: Option<&Arc<dyn Listener>>,
+    ) -> Result<Arc<CellRun>, SandboxError> {
+        self.session(name)?.queue(cell, listener)
     }
 
-    /// Runs a cell in session `name`, after those that were queued before. Dropping the future
-    /// stops the cell.
+    /// Runs a cell to its end, which may be of any kind.
     ///
     /// # Errors
-    /// [`SandboxError`] when there is no session or its kernel could not be started; a cell that
-    /// failed in any way is an [`Outcome`].
-    pub async fn run(
+    /// As [`Self::queue`], or when the kernel could not be started.
+    pub async fn run(&self, name: &SessionName, cell: Cell) -> Result<Arc<Outcome>, SandboxError> {
+        let run = self.queue(name, cell, None)?;
+        match run.over().await {
+            Phase::Over(outcome) => Ok(outcome),
+            phase => Err(CellRun::not_run(&phase).unwrap_or(SandboxError::Dropped)),
+        }
+    }
+
+    /// A cell of a session by its id.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoSession`], [`SandboxError::NoCell`].
+    pub fn cell(&self, name: &SessionName, id: &str) -> Result<Arc<CellRun>, SandboxError> {
+        let session = self.open(name)?;
+        session.cell(id).ok_or_else(|| {
+            let all = session.all_cells();
+            let has = match (all.first(), all.last()) {
+                (Some(first), Some(last)) => format!("{} to {}", first.id(), last.id()),
+                _ => "none yet".to_owned(),
+            };
+            SandboxError::NoCell { session: name.clone(), cell: id.chars().take(40).collect(), has }
+        })
+    }
+
+    /// All cells of a session that are remembered, oldest first; none of an unknown session.
+    #[must_use]
+    pub fn cells(&self, name: &SessionName) -> Vec<Arc<CellRun>> {
+        self.open(name).map(|session| session.all_cells()).unwrap_or_default()
+    }
+
+    /// How many cells run before this one.
+    #[must_use]
+    pub fn ahead(&self, run: &CellRun) -> usize {
+        self.open(&run.session).map_or(0, |session| session.ahead(run))
+    }
+
+    /// What other cells of its session have put out after the answers that told their ends.
+    #[must_use]
+    pub fn late(&self, run: &CellRun) -> Vec<(String, View)> {
+        self.open(&run.session).map(|session| session.late(run)).unwrap_or_default()
+    }
+
+    /// Whether the answer with this outcome is one that has to tell of lost variables.
+    #[must_use]
+    pub fn tells_loss(&self, run: &CellRun, outcome: &Outcome) -> bool {
+        self.open(&run.session).is_ok_and(|session| session.tells_loss(outcome))
+    }
+
+    /// Interrupts the cell under way, and waits until it has ended; nothing where none is.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoSession`].
+    pub async fn interrupt(
         &self,
         name: &SessionName,
-        cell: Cell,
-        watch: Option<Arc<dyn Watch>>,
-    ) -> Result<Outcome, SandboxError> {
-        self.queue(name, cell, watch)?.answer().await
+    ) -> Result<Option<Arc<CellRun>>, SandboxError> {
+        let Some(run) = self.open(name)?.running() else { return Ok(None) };
+        run.stop(Stop::Interrupted);
+        run.over().await;
+        Ok(Some(run))
+    }
+
+    /// Ends the kernel of a session, whatever it does, and starts a fresh one; its generation.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when there is no such session, or its kernel does not start.
+    pub async fn restart(&self, name: &SessionName) -> Result<u64, SandboxError> {
+        self.open(name)?.restart().await
+    }
+
+    /// How long a call waits for its cell, where a setting says.
+    #[must_use]
+    pub fn default_wait(&self) -> Option<Duration> {
+        self.cells.wait.map(Duration::from_secs_f64)
     }
 
     /// How long a cell may run when its call does not say.
@@ -153,6 +253,17 @@ impl Sandboxes {
         }
     }
 
+    /// The session of that name, if it is open.
+    fn open(&self, name: &SessionName) -> Result<Session, SandboxError> {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = sessions.as_ref().ok_or(SandboxError::Closing)?;
+        open.by_name.get(name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = open.by_name.keys().map(SessionName::as_str).collect();
+            SandboxError::NoSession { name: name.to_string(), open: names.join(", ") }
+        })
+    }
+
+    /// The session of that name, opened if it is not.
     fn session(&self, name: &SessionName) -> Result<Session, SandboxError> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let open = sessions.as_mut().ok_or(SandboxError::Closing)?;

@@ -1,67 +1,40 @@
-//! One session: a task that owns its kernel and takes cells in order, and the handle to ask it.
+//! The handle to a session: its queue, its cells, its state. The kernel's owner is [`super::keeper`].
 //!
-//! Calls queue in the task's inbox, so that two at once run one after the other; the state is
-//! published on a watch channel, so that asking for it never waits for a cell. Who drops a call
-//! stops its cell.
+//! Calls queue in the keeper's inbox, so that two at once run one after the other; the state is
+//! published on a watch channel, so that asking for it never waits for a cell.
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
 };
 
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::Instant,
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     CellSettings, SandboxError,
-    course::{self, Bounds, Status},
-    launch::{Facts, Kernel, LaunchError, Launcher},
-    state::{Happened, Life, State},
-    stop::Stopped,
+    cell::{Cell, CellRun, Listener, Outcome, Phase},
+    course::Stop,
+    keeper::Keeper,
+    launch::{Facts, LaunchError, Launcher},
+    state::State,
 };
 use crate::{
     base::ids::SessionName,
-    jail::{Exit, Usage},
-    kernel::{Finished, Watch},
+    jail::Usage,
+    kernel::{
+        Line,
+        output::{Output, Spool, View},
+    },
 };
 
-/// A cell to run.
-#[derive(Debug, Clone)]
-pub struct Cell {
-    /// The code.
-    pub code: String,
-    /// How long it may run; the time in the queue does not count.
-    pub timeout: Duration,
-}
-
-/// The truth about a cell that was run.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// The session.
-    pub session: SessionName,
-    /// The cell's id in the session.
-    pub cell: String,
-    /// How it ended.
-    pub status: Status,
-    /// From the hand-over to the kernel until the end.
-    pub duration: Duration,
-    /// Which kernel of the session it ran in, from 1.
-    pub generation: u64,
-    /// Whether variables of earlier cells are gone.
-    pub state_lost: bool,
-    /// What it left.
-    pub finished: Option<Finished>,
-    /// What it took to stop it.
-    pub stopped: Option<Stopped>,
-    /// How the kernel died.
-    pub exit: Option<Exit>,
-    /// Why husk ended the kernel, when it did.
-    pub cause: Option<String>,
-}
+/// How many cells a session remembers.
+const REMEMBERED: usize = 1000;
 
 /// A kernel that could not be started. Shared by all calls that waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -84,7 +57,9 @@ pub struct Snapshot {
     pub generation: u64,
     /// Cells that were run.
     pub cells: u64,
-    /// Calls that wait behind the one under way.
+    /// The cell under way.
+    pub running: Option<String>,
+    /// Cells that wait behind the one under way.
     pub queued: usize,
     /// Where kernels start.
     pub workspace: PathBuf,
@@ -96,24 +71,46 @@ pub struct Snapshot {
     pub usage: Option<Usage>,
 }
 
-enum Order {
-    Warm,
-    Run(Request),
+/// What a session shows of itself while its keeper works.
+pub(super) struct Shown {
+    pub(super) snapshot: watch::Sender<Snapshot>,
+    /// What takes long at a start.
+    pub(super) says: watch::Sender<String>,
+    /// A line to the kernel that runs.
+    pub(super) line: watch::Sender<Option<Line>>,
 }
 
-struct Request {
-    cell: Cell,
-    watch: Option<Arc<dyn Watch>>,
-    cancelled: CancellationToken,
-    answer: oneshot::Sender<Result<Outcome, Failed>>,
+/// What the keeper is asked.
+pub(super) enum Order {
+    Warm,
+    Run(Arc<CellRun>),
 }
+
+/// A fresh kernel: the answer is its generation.
+pub(super) type Restart = oneshot::Sender<Result<u64, Failed>>;
 
 /// The handle to a session.
 #[derive(Clone)]
-pub(super) struct Session {
+pub(super) struct Session(Arc<Inner>);
+
+struct Inner {
+    name: SessionName,
     orders: mpsc::UnboundedSender<Order>,
-    snapshot: watch::Receiver<Snapshot>,
-    progress: watch::Receiver<String>,
+    restarts: mpsc::UnboundedSender<Restart>,
+    shown: Arc<Shown>,
+    most_queued: usize,
+    output: crate::kernel::output::Settings,
+    spool: Arc<Spool>,
+    /// Newest last. Held for look-ups only.
+    cells: Mutex<Cells>,
+    /// The newest loss of variables that an answer has told.
+    told_loss: AtomicU64,
+}
+
+#[derive(Default)]
+struct Cells {
+    given: u64,
+    all: VecDeque<Arc<CellRun>>,
 }
 
 impl Session {
@@ -126,252 +123,148 @@ impl Session {
         closing: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (orders, inbox) = mpsc::unbounded_channel();
+        let (restarts, restarting) = mpsc::unbounded_channel();
         let snapshot = Snapshot {
             session: name.clone(),
             state: State::Off,
             generation: 0,
             cells: 0,
+            running: None,
             queued: 0,
             workspace,
             last_activity: None,
             facts: None,
             usage: None,
         };
-        let (published, snapshot) = watch::channel(snapshot);
-        let (says, progress) = watch::channel(String::new());
-        let keeper = Keeper {
-            name,
-            launcher,
-            settings,
-            closing,
-            published,
-            says,
-            life: Life::default(),
-            cells: 0,
-            kernel: None,
+        let shown = Arc::new(Shown {
+            snapshot: watch::Sender::new(snapshot),
+            says: watch::Sender::new(String::new()),
+            line: watch::Sender::new(None),
+        });
+        let spool = launcher.spool.join(name.as_str());
+        let output = launcher.output;
+        let inner = Inner {
+            name: name.clone(),
+            orders,
+            restarts,
+            shown: Arc::clone(&shown),
+            most_queued: settings.max_queued,
+            output,
+            spool: Arc::new(Spool::new(spool, output.max_kept_bytes)),
+            cells: Mutex::default(),
+            told_loss: AtomicU64::new(0),
         };
-        (Self { orders, snapshot, progress }, keeper.run(inbox))
+        let keeper = Keeper::new(name, launcher, settings, closing, shown, restarting);
+        (Self(Arc::new(inner)), keeper.run(inbox))
     }
 
     pub(super) fn warm(&self) {
         // A task that has ended is on its way out with the server.
-        let _ = self.orders.send(Order::Warm);
+        let _ = self.0.orders.send(Order::Warm);
+    }
+
+    fn cells(&self) -> MutexGuard<'_, Cells> {
+        self.0.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a cell behind those that wait.
     pub(super) fn queue(
         &self,
         cell: Cell,
-        watch: Option<Arc<dyn Watch>>,
-    ) -> Result<Queued, SandboxError> {
-        let cancelled = CancellationToken::new();
-        let (answer, answered) = oneshot::channel();
-        let stops = cancelled.clone().drop_guard();
-        let request = Request { cell, watch: watch.clone(), cancelled, answer };
-        self.orders.send(Order::Run(request)).map_err(|_| SandboxError::Closing)?;
-        let mut progress = self.progress.clone();
-        // The last line of an earlier start says nothing to this call.
-        if self.snapshot.borrow().state != State::Starting {
-            progress.mark_unchanged();
+        listener: Option<&Arc<dyn Listener>>,
+    ) -> Result<Arc<CellRun>, SandboxError> {
+        let mut cells = self.cells();
+        let ahead = cells.all.iter().filter(|run| !run.is_over()).count();
+        if ahead > self.0.most_queued {
+            return Err(SandboxError::QueueFull {
+                session: self.0.name.clone(),
+                waiting: ahead.saturating_sub(1),
+            });
         }
-        Ok(Queued { answered, progress, watch, _stops: stops })
+        cells.given += 1;
+        let output = Arc::new(Output::new(self.0.output, Arc::clone(&self.0.spool)));
+        let (name, says) = (self.0.name.clone(), self.says());
+        let run = Arc::new(CellRun::new(name, cells.given, cell, output, says));
+        if let Some(listener) = listener {
+            run.listen(listener);
+        }
+        self.0.orders.send(Order::Run(Arc::clone(&run))).map_err(|_| SandboxError::Closing)?;
+        if cells.all.len() == REMEMBERED {
+            cells.all.pop_front();
+        }
+        cells.all.push_back(Arc::clone(&run));
+        Ok(run)
+    }
+
+    /// The cell of that number.
+    pub(super) fn cell(&self, id: &str) -> Option<Arc<CellRun>> {
+        self.cells().all.iter().rev().find(|run| run.id() == id).cloned()
+    }
+
+    /// All cells that are remembered, oldest first.
+    pub(super) fn all_cells(&self) -> Vec<Arc<CellRun>> {
+        self.cells().all.iter().cloned().collect()
+    }
+
+    /// How many cells run before this one.
+    pub(super) fn ahead(&self, run: &CellRun) -> usize {
+        let before = |other: &&Arc<CellRun>| other.number < run.number && !other.is_over();
+        self.cells().all.iter().filter(before).count()
+    }
+
+    /// The cell under way.
+    pub(super) fn running(&self) -> Option<Arc<CellRun>> {
+        let running = |run: &&Arc<CellRun>| matches!(run.phase(), Phase::Running { .. });
+        self.cells().all.iter().find(running).cloned()
+    }
+
+    /// What cells other than `run` have put out after the answer that told their end.
+    pub(super) fn late(&self, run: &CellRun) -> Vec<(String, View)> {
+        let late = |other: &&Arc<CellRun>| {
+            other.number != run.number && other.end_was_told() && other.output.has_news()
+        };
+        let late: Vec<_> = self.cells().all.iter().filter(late).cloned().collect();
+        late.iter().map(|run| (run.id(), run.output.show(None))).collect()
+    }
+
+    /// Whether this outcome is the first to be told that tells of a loss of variables.
+    pub(super) fn tells_loss(&self, outcome: &Outcome) -> bool {
+        // The answer to the cell that lost them says so, and so does the first one of the next kernel.
+        if outcome.exit.is_some() {
+            return outcome.lost > 0;
+        }
+        self.0.told_loss.fetch_max(outcome.lost, Ordering::Relaxed) < outcome.lost
+    }
+
+    /// Ends the kernel, whatever it does, and starts a fresh one; its generation.
+    pub(super) async fn restart(&self) -> Result<u64, SandboxError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.restarts.send(answer).map_err(|_| SandboxError::Closing)?;
+        if let Some(run) = self.running() {
+            run.stop(Stop::Restarted);
+        }
+        Ok(answered.await.map_err(|_| SandboxError::Closing)??)
+    }
+
+    /// What takes long at a start, as it is said.
+    fn says(&self) -> watch::Receiver<String> {
+        let mut says = self.0.shown.says.subscribe();
+        // The last line of an earlier start says nothing to this call.
+        if self.0.shown.snapshot.borrow().state == State::Starting && !says.borrow().is_empty() {
+            says.mark_changed();
+        }
+        says
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.snapshot.borrow().clone();
+        let mut snapshot = self.0.shown.snapshot.borrow().clone();
+        let cells = self.cells();
+        let waits = |run: &&Arc<CellRun>| matches!(run.phase(), Phase::Queued);
+        snapshot.queued = cells.all.iter().filter(waits).count();
+        drop(cells);
+        snapshot.running = self.running().map(|run| run.id());
         snapshot.usage =
             snapshot.facts.as_ref().and_then(|facts| facts.init_pid).and_then(Usage::below);
         snapshot
-    }
-}
-
-/// A cell that waits or runs. Dropping it stops the cell.
-pub struct Queued {
-    answered: oneshot::Receiver<Result<Outcome, Failed>>,
-    progress: watch::Receiver<String>,
-    watch: Option<Arc<dyn Watch>>,
-    _stops: DropGuard,
-}
-
-impl Queued {
-    /// The cell's end; meanwhile tells what takes long.
-    ///
-    /// # Errors
-    /// [`SandboxError`] when its kernel could not be started, or the server ends.
-    pub async fn answer(mut self) -> Result<Outcome, SandboxError> {
-        loop {
-            tokio::select! {
-                answer = &mut self.answered => {
-                    return Ok(answer.map_err(|_| SandboxError::Closing)??);
-                }
-                Ok(()) = self.progress.changed() => if let Some(watch) = &self.watch {
-                    watch.note(&self.progress.borrow_and_update());
-                },
-            }
-        }
-    }
-}
-
-/// The task that owns a session's kernel.
-struct Keeper {
-    name: SessionName,
-    launcher: Arc<Launcher>,
-    settings: CellSettings,
-    closing: CancellationToken,
-    published: watch::Sender<Snapshot>,
-    says: watch::Sender<String>,
-    life: Life,
-    cells: u64,
-    kernel: Option<Kernel>,
-}
-
-impl Keeper {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        let closing = self.closing.clone();
-        loop {
-            let order = tokio::select! {
-                biased;
-                () = closing.cancelled() => break,
-                end = idle_end(self.kernel.as_ref()) => {
-                    tracing::warn!(session = %self.name, end, "an idle kernel is gone");
-                    self.gone();
-                    continue;
-                }
-                order = inbox.recv() => order,
-            };
-            self.publish(|snapshot| snapshot.queued = inbox.len());
-            match order {
-                Some(Order::Warm) => drop(self.ready().await),
-                Some(Order::Run(request)) => self.serve(request).await,
-                None => break,
-            }
-        }
-        if let Some(kernel) = self.kernel.take() {
-            kernel.end().await;
-        }
-    }
-
-    async fn serve(&mut self, request: Request) {
-        let Request { cell, watch, cancelled, answer } = request;
-        // Its caller gave up while it waited in the queue: it never runs.
-        if cancelled.is_cancelled() {
-            return;
-        }
-        if let Err(failed) = self.ready().await {
-            let _ = answer.send(Err(failed));
-            return;
-        }
-        // Nor one whose caller gave up while the kernel started.
-        if cancelled.is_cancelled() {
-            return;
-        }
-        // Whoever gave up meanwhile does not read the answer.
-        let Some(outcome) = self.execute(cell, watch, &cancelled).await else { return };
-        let died = self.kernel.is_none();
-        let told_loss = outcome.state_lost;
-        if answer.send(Ok(outcome)).is_err() && told_loss {
-            self.life.not_told();
-        }
-        if died && !self.closing.is_cancelled() {
-            // The next call shall find a kernel; when the start fails, it is told why.
-            drop(self.ready().await);
-        }
-    }
-
-    /// Sees to it that a kernel runs.
-    async fn ready(&mut self) -> Result<(), Failed> {
-        if self.kernel.is_some() {
-            return Ok(());
-        }
-        self.happened(Happened::StartBegan);
-        let workspace = self.published.borrow().workspace.clone();
-        let launched = tokio::select! {
-            launched = self.launcher.launch(&self.name, &workspace, &self.says) => launched,
-            () = self.closing.cancelled() => Err(LaunchError::Closing),
-        };
-        match launched {
-            Ok(kernel) => {
-                let facts = kernel.facts.clone();
-                self.kernel = Some(kernel);
-                self.happened(Happened::Ready);
-                self.publish(|snapshot| snapshot.facts = Some(facts));
-                Ok(())
-            }
-            Err(error) => {
-                self.happened(Happened::StartFailed(error.to_string()));
-                Err(Failed { session: self.name.clone(), source: Arc::new(error) })
-            }
-        }
-    }
-
-    async fn execute(
-        &mut self,
-        cell: Cell,
-        watch: Option<Arc<dyn Watch>>,
-        cancelled: &CancellationToken,
-    ) -> Option<Outcome> {
-        self.happened(Happened::CellBegan);
-        self.cells += 1;
-        let begun = Instant::now();
-        let kernel = self.kernel.as_ref()?;
-        let execution = kernel.client.execute(cell.code, watch);
-        let grace = Duration::from_secs_f64(self.settings.interrupt_grace);
-        let bounds = Bounds { timeout: cell.timeout, grace, cancelled, closing: &self.closing };
-        let end = course::until_the_end(kernel, execution, bounds).await;
-        let generation = self.life.generation;
-        if end.dead() {
-            self.gone();
-        } else {
-            self.happened(Happened::CellEnded);
-        }
-        Some(Outcome {
-            session: self.name.clone(),
-            cell: format!("c{}", self.cells),
-            status: end.status,
-            duration: begun.elapsed(),
-            generation,
-            state_lost: self.life.tell_loss(end.dead()),
-            finished: end.finished,
-            stopped: end.stopped,
-            exit: end.exit,
-            cause: end.cause,
-        })
-    }
-
-    fn gone(&mut self) {
-        self.kernel = None;
-        self.happened(Happened::Gone);
-        self.publish(|snapshot| snapshot.facts = None);
-    }
-
-    fn happened(&mut self, happened: Happened) {
-        if let Err(error) = self.life.happened(happened) {
-            tracing::error!(%error, "a fault in husk");
-        }
-        let (state, generation, cells) =
-            (self.life.state.clone(), self.life.generation, self.cells);
-        self.publish(|snapshot| {
-            snapshot.state = state;
-            snapshot.generation = generation;
-            snapshot.cells = cells;
-            snapshot.last_activity = Some(SystemTime::now());
-        });
-    }
-
-    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.published.send_modify(change);
-    }
-}
-
-/// Resolves when the kernel, if there is one, has died or cannot be talked to any more; how it
-/// ended. It is dead then.
-async fn idle_end(kernel: Option<&Kernel>) -> String {
-    let Some(kernel) = kernel else { return std::future::pending().await };
-    tokio::select! {
-        exit = kernel.process.exited() => exit.to_string(),
-        gone = kernel.client.gone() => {
-            kernel.process.killed().await;
-            gone.to_string()
-        }
     }
 }

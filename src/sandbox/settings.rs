@@ -12,11 +12,16 @@ pub struct CellSettings {
     pub interrupt_grace: f64,
     /// Most sessions, each with a kernel of its own.
     pub max_sessions: usize,
+    /// Most cells of a session that wait behind the one under way.
+    pub max_queued: usize,
+    /// Seconds that a call waits for its cell before it hands back the cell's id; unset means 50, or
+    /// 170 for Claude Code (hosts cut calls that take longer).
+    pub wait: Option<f64>,
 }
 
 impl Default for CellSettings {
     fn default() -> Self {
-        Self { timeout: 3600.0, interrupt_grace: 1.0, max_sessions: 16 }
+        Self { timeout: 3600.0, interrupt_grace: 1.0, max_sessions: 16, max_queued: 64, wait: None }
     }
 }
 
@@ -45,6 +50,12 @@ impl CellSettings {
         }
         if !(1..=1000).contains(&self.max_sessions) {
             faults.push(("max_sessions", format!("must be 1 to 1000, not {}", self.max_sessions)));
+        }
+        if !(0..=10_000).contains(&self.max_queued) {
+            faults.push(("max_queued", format!("must be 0 to 10000, not {}", self.max_queued)));
+        }
+        if let Some(wait) = self.wait.filter(|wait| !(0.0..=MAX_TIMEOUT).contains(wait)) {
+            faults.push(("wait", format!("must be 0 to {MAX_TIMEOUT} seconds, not {wait}")));
         }
         faults
     }

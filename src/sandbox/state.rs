@@ -74,10 +74,10 @@ pub struct Life {
     pub state: State,
     /// How many kernels this session has had, the present one included; 0 before the first.
     pub generation: u64,
+    /// The newest kernel that is gone and in which cells had run; 0 when there is none.
+    pub lost: u64,
     /// Whether cells have run in the present kernel.
     used: bool,
-    /// Whether a kernel that cells had run in is gone, and no answer has told yet.
-    lost: bool,
 }
 
 impl Life {
@@ -100,22 +100,11 @@ impl Life {
                 self.used = false;
             }
             Happened::CellBegan => self.used = true,
-            Happened::Gone => self.lost |= std::mem::take(&mut self.used),
+            Happened::Gone if std::mem::take(&mut self.used) => self.lost = self.generation,
             _ => {}
         }
         self.state = next;
         Ok(())
-    }
-
-    /// Whether the answer about to be given must say that variables are lost. The answer to the
-    /// cell that lost them says so (`died`), and so does the first one of the next kernel.
-    pub fn tell_loss(&mut self, died: bool) -> bool {
-        if died { self.lost } else { std::mem::take(&mut self.lost) }
-    }
-
-    /// Nobody read the answer that told of a loss: the next one tells it again.
-    pub fn not_told(&mut self) {
-        self.lost = true;
     }
 }
 
@@ -134,24 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_death_is_told_twice_by_the_dying_and_by_the_next() {
+    fn a_kernel_that_ran_cells_is_a_loss_and_an_unused_one_is_not() {
         use Happened::{CellBegan, CellEnded, Gone, Ready, StartBegan};
         let mut life = after(&[StartBegan, Ready, CellBegan, Gone]);
-        assert!(life.tell_loss(true));
-        for next in [StartBegan, Ready, CellBegan, CellEnded] {
+        assert_eq!(life.lost, 1);
+        for next in [StartBegan, Ready, Gone, StartBegan, Ready, CellBegan, CellEnded] {
             life.happened(next).unwrap();
         }
-        assert_eq!(life.generation, 2);
-        assert!(life.tell_loss(false));
-        assert!(!life.tell_loss(false));
-    }
-
-    #[test]
-    fn an_unused_kernel_loses_nothing() {
-        use Happened::{Gone, Ready, StartBegan};
-        let mut life = after(&[StartBegan, Ready, Gone, StartBegan, Ready]);
-        assert_eq!(life.generation, 2);
-        assert!(!life.tell_loss(false));
+        assert_eq!((life.generation, life.lost), (3, 1));
     }
 
     #[test]

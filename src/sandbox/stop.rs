@@ -42,6 +42,8 @@ pub(super) struct Leaves {
 
 /// Stops the cell under way.
 pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Duration) -> Leaves {
+    // A kernel that was stopped (SIGSTOP) must run to be interrupted.
+    kernel.process.signal(jail::Signal::Continue);
     for stopped in [Stopped::Interrupt, Stopped::Signal] {
         let by_message = stopped == Stopped::Interrupt && kernel.interrupts_by_message;
         kernel.client.interrupt(by_message);

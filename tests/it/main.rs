@@ -15,6 +15,7 @@ mod first_start;
 mod hostile;
 mod install;
 mod lifecycle;
+mod long;
 mod protocol;
 mod python;
 mod readme;

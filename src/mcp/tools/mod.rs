@@ -1,8 +1,10 @@
 //! The tools, one file each: its arguments, its output, its deed.
 
+pub mod interrupt;
 pub mod run_cell;
 pub mod sandbox_status;
 pub mod usage;
+pub mod wait_cell;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,6 +22,10 @@ use super::{
     Context,
     reply::{Denial, Reply},
 };
+use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
+
+/// What a call may take beside its waiting: large answers, scaled images.
+const MARGIN: Duration = Duration::from_secs(30);
 
 /// A tool's future.
 pub(super) type Running = Pin<Box<dyn Future<Output = Reply> + Send>>;
@@ -34,7 +40,8 @@ pub struct Definition {
     /// Whether calls must reach the tool in the order in which they came.
     pub(super) in_order: bool,
     input: fn() -> Arc<JsonObject>,
-    output: fn() -> Arc<JsonObject>,
+    /// Where another tool answers in the same way, its schema is not listed twice.
+    output: Option<fn() -> Arc<JsonObject>>,
     /// The longest that a call with these arguments may take.
     pub(super) deadline: fn(&Context, &JsonObject) -> Duration,
     pub(super) run: fn(Arc<Context>, JsonObject, RequestContext<RoleServer>) -> Running,
@@ -48,7 +55,8 @@ struct Hints {
 }
 
 /// All tools, in the order in which they are listed.
-pub const ALL: [&Definition; 3] = [&run_cell::TOOL, &sandbox_status::TOOL, &usage::TOOL];
+pub const ALL: [&Definition; 5] =
+    [&run_cell::TOOL, &wait_cell::TOOL, &interrupt::TOOL, &sandbox_status::TOOL, &usage::TOOL];
 
 impl Definition {
     /// The tool as MCP lists it.
@@ -60,10 +68,13 @@ impl Definition {
             .destructive(hints.destructive)
             .idempotent(hints.idempotent)
             .open_world(hints.open_world);
-        Tool::new(self.name, self.description, (self.input)())
+        let tool = Tool::new(self.name, self.description, (self.input)())
             .with_title(self.title)
-            .with_raw_output_schema((self.output)())
-            .with_annotations(annotations)
+            .with_annotations(annotations);
+        match self.output {
+            Some(output) => tool.with_raw_output_schema(output()),
+            None => tool,
+        }
     }
 }
 
@@ -100,6 +111,7 @@ fn prune(schema: &mut Value) {
             if members.get("minimum") == Some(&Value::from(0)) {
                 members.remove("minimum");
             }
+            optional(members);
             members.values_mut().for_each(prune);
         }
         Value::Array(all) => all.iter_mut().for_each(prune),
@@ -107,13 +119,46 @@ fn prune(schema: &mut Value) {
     }
 }
 
+/// What may be left out need not say that it may be null as well.
+fn optional(schema: &mut JsonObject) {
+    let Some(Value::Array(kinds)) = schema.get_mut("type") else { return };
+    kinds.retain(|kind| kind != "null");
+    if let [kind] = kinds.as_slice() {
+        let kind = kind.clone();
+        schema.insert("type".to_owned(), kind);
+    }
+    if schema.get("default") == Some(&Value::Null) {
+        schema.remove("default");
+    }
+}
+
 /// Reads a call's arguments.
 fn arguments<T: DeserializeOwned>(tool: &str, arguments: JsonObject) -> Result<T, Denial> {
     serde_json::from_value(Value::Object(arguments)).map_err(|error| Denial {
-        by: "arguments",
-        code: "bad_arguments",
-        reason: format!("{tool} cannot be called like this: {error}"),
-        retry_after_s: None,
         hint: Some("see the tool's input schema".to_owned()),
+        ..bad(format!("{tool} cannot be called like this: {error}"))
     })
+}
+
+/// Arguments that cannot be obeyed.
+fn bad(reason: String) -> Denial {
+    Denial { by: "arguments", code: "bad_arguments", reason, retry_after_s: None, hint: None }
+}
+
+/// The session that a call names, or the one of calls that name none.
+fn session(context: &Context, name: Option<&str>) -> Result<SessionName, Denial> {
+    match name {
+        None => Ok(context.default_session.clone()),
+        Some(name) => SessionName::new(name).map_err(|error| bad(error.to_string())),
+    }
+}
+
+/// A number of seconds that a call gives.
+fn seconds(name: &str, given: Option<f64>, least: f64) -> Result<Option<Duration>, Denial> {
+    let Some(seconds) = given else { return Ok(None) };
+    if (least..=MAX_TIMEOUT).contains(&seconds) {
+        return Ok(Some(Duration::from_secs_f64(seconds)));
+    }
+    let least = if least > 0.0 { "more than 0" } else { "at least 0" };
+    Err(bad(format!("{name} {seconds} is out of range: {least}, at most {MAX_TIMEOUT} seconds")))
 }

@@ -11,16 +11,13 @@ use crate::{
     base::ids::SessionName,
     mcp::{
         Context,
+        attend::{self, Attending, Begun},
         order::Ticket,
         progress::Progress,
-        reply::{CellOutput, Denial, Reply},
+        reply::{Denial, Reply, cell::CellOutput},
     },
-    sandbox::{Cell, MAX_TIMEOUT},
+    sandbox::Cell,
 };
-
-/// What a call may wait beside its cell's own time: the queue, and a first start that has to make
-/// a Python environment.
-const QUEUE_AND_START: Duration = Duration::from_secs(3600);
 
 /// The tool.
 pub const TOOL: Definition = Definition {
@@ -28,12 +25,13 @@ pub const TOOL: Definition = Definition {
     title: "Run code in the notebook",
     description: "Run code in a persistent Jupyter kernel (Python by default). State stays between \
         calls. Top-level await, magics (%pip, %%time) and !shell work. Returns what the code prints, \
-        the value of its last expression, and plots as images.",
+        the value of its last expression, and plots as images. A cell that takes longer than `wait` \
+        goes on (status running): follow it with notebook_wait_cell.",
     annotations: Hints { read_only: false, destructive: true, idempotent: false, open_world: true },
     in_order: true,
     input: super::input::<Args>,
-    output: super::output::<CellOutput>,
-    deadline,
+    output: Some(super::output::<CellOutput>),
+    deadline: |context, arguments| attend::longest_wait(context, arguments) + super::MARGIN,
     run,
 };
 
@@ -50,16 +48,13 @@ pub struct Args {
     #[serde(default)]
     #[schemars(range(max = 86400.0))]
     pub timeout: Option<f64>,
+    /// Seconds to wait for the cell before it goes on without you (default 50; Claude Code 170).
+    #[serde(default)]
+    #[schemars(range(max = 86400.0))]
+    pub wait: Option<f64>,
     /// A name of your own for a separate kernel.
     #[serde(default)]
     pub session: Option<String>,
-}
-
-fn deadline(context: &Context, arguments: &JsonObject) -> Duration {
-    let asked = arguments.get("timeout").and_then(serde_json::Value::as_f64);
-    let seconds = asked.map(|asked| asked.clamp(0.0, MAX_TIMEOUT));
-    seconds.map_or_else(|| context.sandboxes.default_timeout(), Duration::from_secs_f64)
-        + QUEUE_AND_START
 }
 
 fn run(
@@ -68,56 +63,48 @@ fn run(
     request: RequestContext<RoleServer>,
 ) -> Running {
     Box::pin(async move {
-        let (session, cell) = match understood(&context, arguments) {
+        let (session, cell, wait) = match understood(&context, arguments) {
             Ok(understood) => understood,
             Err(denial) => return Reply::denied(denial),
         };
+        let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
         let progress = Progress::of(&request);
-        let watch = progress.as_ref().map(Progress::watch);
+        let listener = progress.as_ref().map(Progress::listener);
         let ticket = request.extensions.get::<Ticket>().cloned();
         if let Some(ticket) = &ticket {
             ticket.turn().await;
         }
-        let queued = context.sandboxes.queue(&session, cell, watch);
+        let queued = context.sandboxes.queue(&session, cell, listener.as_ref());
         if let Some(ticket) = ticket {
             ticket.pass();
         }
-        let answer = async { queued?.answer().await };
-        let outcome = match progress {
-            Some(progress) => progress.during(answer).await,
-            None => answer.await,
+        let run = match queued {
+            Ok(run) => run,
+            Err(error) => return Reply::no_sandbox(&error),
         };
-        match outcome {
-            Ok(outcome) => Reply::outcome(outcome),
-            Err(error) => Reply::no_sandbox(&error),
+        if let (Some(listener), ahead @ 1..) = (listener, context.sandboxes.ahead(&run)) {
+            listener.note(&format!("queued: {ahead} before it"));
         }
+        let begun = Begun::new(&run);
+        let reply = Attending { context, request, run, wait, from: None }.answer(progress).await;
+        begun.keep();
+        reply
     })
 }
 
 /// The arguments as what the sandbox takes.
-fn understood(context: &Context, arguments: JsonObject) -> Result<(SessionName, Cell), Denial> {
+fn understood(
+    context: &Context,
+    arguments: JsonObject,
+) -> Result<(SessionName, Cell, Option<Duration>), Denial> {
     let args: Args = super::arguments(TOOL.name, arguments)?;
-    let bad = |reason: String| Denial {
-        by: "arguments",
-        code: "bad_arguments",
-        reason,
-        retry_after_s: None,
-        hint: None,
+    let timeout = super::seconds("timeout", args.timeout, f64::MIN_POSITIVE)?;
+    let cell = Cell {
+        code: args.code,
+        description: args.description,
+        timeout: timeout.unwrap_or_else(|| context.sandboxes.default_timeout()),
+        asks: false,
     };
-    let timeout = match args.timeout {
-        None => context.sandboxes.default_timeout(),
-        Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT => {
-            Duration::from_secs_f64(seconds)
-        }
-        Some(seconds) => {
-            return Err(bad(format!(
-                "timeout {seconds} is out of range: more than 0, at most {MAX_TIMEOUT} seconds"
-            )));
-        }
-    };
-    let session = match args.session {
-        None => context.default_session.clone(),
-        Some(name) => SessionName::new(&name).map_err(|error| bad(error.to_string()))?,
-    };
-    Ok((session, Cell { code: args.code, timeout }))
+    let session = super::session(context, args.session.as_deref())?;
+    Ok((session, cell, super::seconds("wait", args.wait, 0.0)?))
 }

@@ -26,7 +26,7 @@ pub const TOOL: Definition = Definition {
     annotations: Hints { read_only: true, destructive: false, idempotent: true, open_world: false },
     in_order: false,
     input: super::input::<Args>,
-    output: super::output::<Output>,
+    output: Some(super::output::<Output>),
     deadline: |_, _| LOOKING,
     run,
 };

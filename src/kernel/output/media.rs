@@ -1,0 +1,106 @@
+//! Which representation of an output is shown: an image, else markdown, else plain text.
+//!
+//! Where the plain text is only a name (`<IPython.core.display.Math object>`), what can be read is
+//! taken instead: LaTeX, JSON. All others stay available beside the one that is shown.
+
+use super::super::event::Representation;
+
+/// The longest LaTeX or JSON that is shown in place of a name, in bytes.
+const LONGEST_SOURCE: usize = 4 * 1024;
+
+/// The representation that is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// The image at this place of the bundle, and its size in bytes.
+    Image { at: usize, bytes: usize },
+    /// Text; `partly` when another representation says more.
+    Text { text: String, partly: bool },
+    /// There is no representation.
+    Nothing,
+}
+
+impl Shown {
+    /// Chooses one of an output's representations; base64 loses its line breaks.
+    pub(super) fn choose(bundle: &mut [Representation]) -> Self {
+        for mime in ["image/png", "image/jpeg"] {
+            let found = bundle.iter_mut().enumerate().find(|(_, one)| one.mime == mime);
+            if let Some((at, image)) = found.filter(|(_, image)| !image.json)
+                && let Some(bytes) = clean(&mut image.value)
+            {
+                return Self::Image { at, bytes };
+            }
+        }
+        let value = |mime: &str| {
+            let found = bundle.iter().find(|one| one.mime == mime);
+            found.map(|one| one.value.as_str()).filter(|value| !value.trim().is_empty())
+        };
+        if let Some(text) = value("text/markdown") {
+            return Self::Text { text: text.to_owned(), partly: false };
+        }
+        let plain = value("text/plain");
+        if let Some(text) = plain.filter(|text| !is_name(text)) {
+            let drawn = bundle.iter().any(|one| one.mime == "image/svg+xml");
+            return Self::Text { text: text.to_owned(), partly: drawn };
+        }
+        let source = ["text/latex", "application/json"].into_iter().find_map(value);
+        if let Some(text) = source.filter(|text| text.len() <= LONGEST_SOURCE) {
+            return Self::Text { text: text.to_owned(), partly: false };
+        }
+        let kinds: Vec<&str> = bundle.iter().map(|one| one.mime.as_str()).collect();
+        match plain {
+            Some(text) => Self::Text { text: text.to_owned(), partly: kinds.len() > 1 },
+            None if kinds.is_empty() => Self::Nothing,
+            None => {
+                let text = format!("[output without text: {}]", kinds.join(", "));
+                Self::Text { text, partly: true }
+            }
+        }
+    }
+}
+
+/// Whether a text only names an object of IPython's: it says nothing of what is shown.
+fn is_name(text: &str) -> bool {
+    text.starts_with("<IPython.core.display.") && text.ends_with(" object>")
+}
+
+/// Takes line breaks out of base64; its size decoded, or nothing where it is not base64: a host
+/// would choke on it.
+fn clean(text: &mut String) -> Option<usize> {
+    use base64::Engine;
+    text.retain(|c| !c.is_ascii_whitespace());
+    let decoded = base64::engine::general_purpose::STANDARD.decode(&*text).ok()?;
+    (!decoded.is_empty()).then_some(decoded.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(bundle: &[(&str, &str)]) -> Shown {
+        let one = |(mime, value): &(&str, &str)| Representation {
+            mime: (*mime).into(),
+            value: (*value).into(),
+            json: false,
+        };
+        Shown::choose(&mut bundle.iter().map(one).collect::<Vec<_>>())
+    }
+
+    fn text(text: &str, partly: bool) -> Shown {
+        Shown::Text { text: text.into(), partly }
+    }
+
+    #[test]
+    fn the_best_that_a_model_can_read_is_shown() {
+        let figure = ("text/plain", "<Figure size 640x480>");
+        assert_eq!(choose(&[figure, ("image/png", "QUJD\n")]), Shown::Image { at: 1, bytes: 3 });
+        assert_eq!(choose(&[figure, ("image/png", "%%%")]), text("<Figure size 640x480>", false));
+        assert_eq!(choose(&[("text/plain", "a"), ("text/markdown", "# a")]), text("# a", false));
+        assert_eq!(choose(&[("text/html", "<table>"), ("text/plain", "a b")]), text("a b", false));
+        let math = ("text/plain", "<IPython.core.display.Math object>");
+        assert_eq!(choose(&[math, ("text/latex", "$x$")]), text("$x$", false));
+        let html = ("text/plain", "<IPython.core.display.HTML object>");
+        assert_eq!(choose(&[html, ("text/html", "<b>")]), text(html.1, true));
+        assert_eq!(choose(&[("text/html", "<b>")]), text("[output without text: text/html]", true));
+        assert_eq!(choose(&[]), Shown::Nothing);
+    }
+}

@@ -1,0 +1,338 @@
+//! What a cell puts out: kept whole, on disk up to a bound, and shown in parts that are bounded.
+//!
+//! An [`Output`] grows while its cell runs and is read at any time: by the answer to the call, by
+//! later answers that show what is new, by resources, by the notebook. It folds progress bars, takes
+//! ANSI codes away and chooses one representation of each display. It knows nothing of MCP.
+
+mod ansi;
+mod log;
+mod media;
+mod spool;
+mod text;
+mod view;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use log::{Log, What};
+pub use spool::Spool;
+pub use view::View;
+
+use super::event::{Display, Failure};
+
+/// How much of a cell's output an answer holds, and how much of it is kept.
+#[derive(
+    Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Most text of one answer in bytes; of more, the beginning and the end are shown.
+    pub max_text_bytes: usize,
+    /// Most images of one answer.
+    pub max_images: usize,
+    /// Most bytes of one image in an answer (before base64); larger ones are scaled down.
+    pub max_image_bytes: usize,
+    /// Most bytes of output kept on disk for each session; then the oldest goes.
+    pub max_kept_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_text_bytes: 8 * 1024,
+            max_images: 10,
+            max_image_bytes: 1 << 20,
+            max_kept_bytes: 256 << 20,
+        }
+    }
+}
+
+impl Settings {
+    /// Values out of range: the field, and what is allowed.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let check = |field, value: u64, low: u64, high: u64| {
+            (!(low..=high).contains(&value))
+                .then(|| (field, format!("must be {low} to {high}, not {value}")))
+        };
+        [
+            check("max_text_bytes", self.max_text_bytes as u64, 1024, 1 << 20),
+            check("max_images", self.max_images as u64, 0, 200),
+            check("max_image_bytes", self.max_image_bytes as u64, 16 << 10, 16 << 20),
+            check("max_kept_bytes", self.max_kept_bytes, 1 << 20, 64 << 30),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// One piece of what an answer shows, in the order in which it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// Text of streams, results and errors, ANSI codes taken away.
+    Text(String),
+    /// An image.
+    Image(Image),
+}
+
+/// An image as the kernel sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `image/png` or `image/jpeg`.
+    pub mime: String,
+    /// Base64 without white space.
+    pub base64: String,
+    /// The number of the display in its cell.
+    pub number: u64,
+}
+
+/// The totals of a cell's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Bytes of text.
+    pub text_bytes: u64,
+    /// Images.
+    pub images: u64,
+    /// Bytes of text that are not kept any more.
+    pub dropped_bytes: u64,
+    /// Displays of which only the text is kept, because there were too many.
+    pub flattened: u64,
+}
+
+/// A cell's output. Shared by who writes it and who reads it.
+pub struct Output {
+    settings: Settings,
+    spool: Arc<Spool>,
+    log: Mutex<Log>,
+}
+
+impl Output {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, spool: Arc<Spool>) -> Self {
+        Self { settings, spool, log: Mutex::default() }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds text of a stream; returns it without its escapes.
+    pub fn stream(&self, stderr: bool, raw: &str) -> String {
+        self.log().stream(stderr, raw, &self.spool)
+    }
+
+    /// Adds a display; returns the text that it shows.
+    pub fn display(&self, display: Display) -> String {
+        self.log().display(display, &self.spool)
+    }
+
+    /// Replaces the displays of that id; whether there are any.
+    pub fn update(&self, display: &Display) -> bool {
+        self.log().update(display, &self.spool)
+    }
+
+    /// Adds an exception as its traceback; returns the text.
+    pub fn failure(&self, failure: &Failure) -> String {
+        let name = if failure.name.is_empty() { "error" } else { &failure.name };
+        let text = match failure.traceback.as_str() {
+            "" => format!("{name}: {}", failure.value),
+            traceback => traceback.to_owned(),
+        };
+        let what = What::Error(Box::new(failure.clone().clipped()));
+        self.log().block(&text, what, &self.spool)
+    }
+
+    /// Adds what the kernel wants shown beside the outputs; returns the text.
+    pub fn page(&self, text: &str) -> String {
+        self.log().block(text, What::Page, &self.spool)
+    }
+
+    /// Withdraws what there is, at once or with the next output.
+    pub fn clear(&self, wait: bool) {
+        self.log().clear(wait);
+    }
+
+    /// Its cell has ended: nothing of it needs to stay in memory.
+    pub fn settle(&self) {
+        self.log().settle(&self.spool);
+    }
+
+    /// The totals so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        view::totals(&self.log(), &self.spool)
+    }
+
+    /// Whether there is something that no answer has shown.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        let log = self.log();
+        log.end > log.told
+    }
+
+    /// What came since the offset `from`, or since the last time; counts as shown from here on.
+    pub fn show(&self, from: Option<u64>) -> View {
+        let mut log = self.log();
+        let from = from.unwrap_or(log.told).min(log.end);
+        let view = view::view(&log, from, &self.settings, &self.spool);
+        log.tell();
+        view
+    }
+
+    /// Why output is kept in memory only, when the disk failed.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.spool.fault()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::event::Representation, *};
+
+    const SMALL: Settings = Settings {
+        max_text_bytes: 1024,
+        max_images: 2,
+        max_image_bytes: 100,
+        max_kept_bytes: 1 << 20,
+    };
+
+    fn output() -> Output {
+        Output::new(SMALL, Arc::new(Spool::new(std::env::temp_dir(), SMALL.max_kept_bytes)))
+    }
+
+    fn display(mime: &str, value: &str, id: Option<&str>) -> Display {
+        let one = Representation { mime: mime.into(), value: value.into(), json: false };
+        Display { bundle: vec![one], id: id.map(str::to_owned), ..Display::default() }
+    }
+
+    fn shown(view: View) -> String {
+        let show = |item: Item| match item {
+            Item::Text(text) => text,
+            Item::Image(image) => format!("<{} {}>", image.mime, image.base64),
+        };
+        view.items.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn keeps_order_and_starts_results_on_their_own_line() {
+        let output = output();
+        output.stream(false, "a");
+        output.display(display("text/plain", "42", None));
+        output.display(display("image/png", "QUJD\n", None));
+        output.stream(true, "\u{1b}[31mred\u{1b}[0m");
+        assert_eq!(shown(output.show(None)), "a\n42<image/png QUJD>\nred");
+        let totals = output.totals();
+        assert_eq!((totals.text_bytes, totals.images), (8, 1));
+    }
+
+    #[test]
+    fn an_escape_code_cut_between_two_messages_is_still_taken_away() {
+        let output = output();
+        output.stream(false, "x\u{1b}[3");
+        output.stream(false, "1my");
+        assert_eq!(shown(output.show(None)), "xy");
+    }
+
+    #[test]
+    fn images_over_the_limit_are_named() {
+        let output = output();
+        for _ in 0..3 {
+            output.display(display("image/png", "QUJD", None));
+        }
+        let view = output.show(None);
+        assert_eq!((view.totals.images, view.partly.as_slice()), (3, [3].as_slice()));
+        assert!(shown(view).ends_with("\n[output 3: image/png, 3 bytes]"));
+    }
+
+    #[test]
+    fn updates_replace_in_place_and_are_news() {
+        let output = output();
+        output.display(display("image/png", "QUJD", Some("d")));
+        output.stream(false, "after\n");
+        assert!(output.update(&display("image/png", "REVG", Some("d"))));
+        assert!(!output.update(&display("image/png", "REVG", Some("other"))));
+        assert_eq!(shown(output.show(None)), "<image/png REVG>\nafter\n");
+        output.stream(false, "more\n");
+        output.update(&display("text/plain", "new", Some("d")));
+        output.stream(false, "end");
+        assert_eq!(shown(output.show(None)), "newmore\nend");
+        assert_eq!(shown(output.show(Some(0))), "new\nafter\nmore\nend");
+    }
+
+    #[test]
+    fn clear_withdraws_at_once_or_with_the_next_output() {
+        let output = output();
+        output.stream(false, "old");
+        output.clear(true);
+        assert_eq!(shown(output.show(Some(0))), "old");
+        output.stream(false, "new");
+        assert_eq!(shown(output.show(None)), "new");
+        output.clear(false);
+        assert_eq!(shown(output.show(Some(0))), "");
+        assert!(!output.has_news());
+    }
+
+    #[test]
+    fn a_million_displays_are_bounded_and_none_is_lost() {
+        let output = output();
+        for n in 0..5000 {
+            output.display(display("text/plain", &n.to_string(), None));
+        }
+        let view = output.show(None);
+        assert_eq!(view.totals.text_bytes, 10 + 90 * 2 + 900 * 3 + 4000 * 4 + 4999);
+        assert!(view.totals.flattened > 0);
+        assert!(shown(view).ends_with("4998\n4999"));
+    }
+
+    proptest! {
+        // Each case makes a file.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn nothing_is_shown_twice_and_nothing_is_lost(
+            steps in prop::collection::vec(("[aäß€\n]{0,300}", any::<bool>(), 0u8..4), 0..30),
+        ) {
+            let output = output();
+            let (mut whole, mut read) = (String::new(), String::new());
+            for (text, stderr, step) in steps {
+                whole.push_str(&text);
+                output.stream(stderr, &text);
+                if step == 0 {
+                    read.push_str(&shown(output.show(None)));
+                }
+            }
+            let rest = output.show(None);
+            if rest.omitted == 0 && !read.contains("left out") {
+                read.push_str(&shown(rest));
+                prop_assert_eq!(read, whole);
+            }
+        }
+
+        #[test]
+        fn text_is_bounded_and_what_is_missing_is_counted(pieces in prop::collection::vec(("[aäß€\n]{0,700}", any::<bool>()), 0..20)) {
+            let output = output();
+            let mut whole = String::new();
+            for (piece, stderr) in &pieces {
+                whole.push_str(piece);
+                output.stream(*stderr, piece);
+            }
+            let view = output.show(None);
+            prop_assert_eq!(view.totals.text_bytes, whole.len() as u64);
+            let omitted = view.omitted as usize;
+            let kept = shown(view);
+            if whole.len() <= SMALL.max_text_bytes {
+                prop_assert_eq!(&kept, &whole);
+            } else {
+                let (head, rest) = kept.split_once("\n[… ").unwrap();
+                let (count, tail) = rest.split_once(" bytes of output left out …]\n").unwrap();
+                prop_assert_eq!(count.parse::<usize>().unwrap(), omitted);
+                prop_assert_eq!(head.len() + omitted + tail.len(), whole.len());
+                prop_assert!(head.len() + tail.len() <= SMALL.max_text_bytes);
+                prop_assert!(whole.starts_with(head) && whole.ends_with(tail));
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The answer about a cell: what it put out since it was last asked for, and where it is.
+
+use std::sync::Arc;
+
+use rmcp::model::ContentBlock;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Denial, Reply, notes};
+use crate::{
+    guard::Kind,
+    kernel::output::{Item, View},
+    sandbox::{CellRun, Outcome, Phase, Sandboxes, Status},
+};
+
+/// The longest name or message of an exception in `structuredContent`, in characters.
+const LONGEST_ERROR: usize = 1000;
+
+/// The exception that ended a cell.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Failure {
+    name: String,
+    value: String,
+}
+
+/// What the answer holds of the cell's output.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Totals {
+    /// Bytes of text the cell has put out, shown or not.
+    text_bytes: u64,
+    /// Images the cell has put out, shown or not.
+    images: u64,
+    /// Whether something new is left out of this answer.
+    truncated: bool,
+    /// Where the next part begins (`from` of notebook_wait_cell).
+    next: u64,
+}
+
+/// Where a cell is, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum StatusWord {
+    Ok,
+    Error,
+    Timeout,
+    Interrupted,
+    Cancelled,
+    KernelDied,
+    /// It goes on.
+    Running,
+    /// It waits for its turn or for its kernel.
+    Queued,
+}
+
+/// Structured answer about a cell; every outcome fits it.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct CellOutput {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cell: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<StatusWord>,
+    /// Cells that run before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ahead: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    /// Number of the session's kernel, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    /// Variables of earlier cells are gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_lost: Option<bool>,
+    error: Option<Failure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Totals>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// Set when the call was not carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied: Option<Denial>,
+}
+
+impl Reply {
+    /// The answer about a cell: what came since the offset `from`, or since the last answer.
+    #[must_use]
+    pub fn cell(sandboxes: &Sandboxes, run: &Arc<CellRun>, from: Option<u64>) -> Self {
+        // The phase first: a cell that ends in between is asked for once more, and loses nothing.
+        let phase = run.phase();
+        if let Some(error) = CellRun::not_run(&phase) {
+            return Self::no_sandbox(&error);
+        }
+        let view = run.output.show(from);
+        let mut output = CellOutput {
+            session: Some(run.session.to_string()),
+            cell: Some(run.id()),
+            output: Some(Totals {
+                text_bytes: view.totals.text_bytes,
+                images: view.totals.images,
+                truncated: view.omitted > 0 || !view.partly.is_empty(),
+                next: view.next,
+            }),
+            ..CellOutput::default()
+        };
+        let mut notes = Vec::new();
+        let (mut failed, mut kind) = (false, Kind::Done);
+        match &phase {
+            Phase::Over(outcome) => {
+                let lost = sandboxes.tells_loss(run, outcome);
+                run.end_is_told();
+                notes = notes::of_outcome(outcome, lost);
+                output.tell_outcome(outcome, lost);
+                failed = outcome.status != Status::Ok;
+                if outcome.status == Status::KernelDied {
+                    kind = Kind::Fault;
+                }
+            }
+            Phase::Running { since, question } => {
+                output.status = Some(StatusWord::Running);
+                output.duration_ms = u64::try_from(since.elapsed().as_millis()).ok();
+                notes.push(notes::running(run, since.elapsed(), question.is_some()));
+            }
+            _ => {
+                let ahead = sandboxes.ahead(run);
+                output.status = Some(StatusWord::Queued);
+                output.ahead = Some(ahead);
+                notes.push(notes::queued(run, ahead));
+            }
+        }
+        notes.extend(notes::of_output(run, &view));
+        let mut content = blocks(view);
+        for (cell, late) in sandboxes.late(run) {
+            content.push(ContentBlock::text(format!("[late output of {cell}]")));
+            content.extend(blocks(late));
+        }
+        if content.is_empty() && matches!(phase, Phase::Over(_)) {
+            content.push(ContentBlock::text("(no output)"));
+        }
+        output.hint = (!notes.is_empty()).then(|| notes.join("; "));
+        content.extend(output.hint.iter().map(|hint| ContentBlock::text(format!("[{hint}]"))));
+        let structured = serde_json::to_value(output).unwrap_or(Value::Null);
+        Self::new(content, structured, failed, kind)
+    }
+}
+
+impl CellOutput {
+    fn tell_outcome(&mut self, outcome: &Outcome, lost: bool) {
+        let finished = outcome.finished.as_ref();
+        let died = || Failure {
+            name: "KernelDied".to_owned(),
+            value: outcome.exit.map(|exit| exit.to_string()).unwrap_or_default(),
+        };
+        let failure = finished.and_then(|finished| finished.failure.as_ref());
+        let error = failure.map(|it| Failure { name: short(&it.name), value: short(&it.value) });
+        self.status = Some(word(outcome.status));
+        self.execution_count = finished.and_then(|finished| finished.execution_count);
+        self.duration_ms = u64::try_from(outcome.duration.as_millis()).ok();
+        self.generation = Some(outcome.generation);
+        self.state_lost = Some(lost);
+        self.error = error.or_else(|| (outcome.status == Status::KernelDied).then(died));
+    }
+}
+
+/// An exception's text as far as a program needs it; the whole stands in the output.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_ERROR) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+fn word(status: Status) -> StatusWord {
+    match status {
+        Status::Ok => StatusWord::Ok,
+        Status::Error => StatusWord::Error,
+        Status::Timeout => StatusWord::Timeout,
+        Status::Interrupted => StatusWord::Interrupted,
+        Status::Cancelled => StatusWord::Cancelled,
+        Status::KernelDied => StatusWord::KernelDied,
+    }
+}
+
+fn blocks(view: View) -> Vec<ContentBlock> {
+    let block = |item| match item {
+        Item::Text(text) => ContentBlock::text(text),
+        Item::Image(image) => ContentBlock::image(image.base64, image.mime),
+    };
+    view.items.into_iter().map(block).collect()
+}

@@ -1,0 +1,90 @@
+//! `notebook_wait_cell`: what a cell has put out since it was last asked for, and how it ended.
+
+use std::sync::Arc;
+
+use rmcp::{RoleServer, model::JsonObject, service::RequestContext};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Definition, Hints, Running};
+use crate::mcp::{
+    Context,
+    attend::{self, Attending},
+    progress::Progress,
+    reply::{Denial, Reply},
+};
+
+/// The tool.
+pub const TOOL: Definition = Definition {
+    name: "notebook_wait_cell",
+    title: "Wait for a cell",
+    description: "Wait for a cell that was still running, and get its output since the last answer. \
+        Also after it has ended.",
+    annotations: Hints {
+        read_only: true,
+        destructive: false,
+        idempotent: false,
+        open_world: false,
+    },
+    in_order: false,
+    input: super::input::<Args>,
+    output: None,
+    deadline: |context, arguments| attend::longest_wait(context, arguments) + super::MARGIN,
+    run,
+};
+
+/// Arguments of `notebook_wait_cell`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The cell's id, for example "c3".
+    pub cell: String,
+    /// Seconds to wait for its end (default as for notebook_run_cell; 0 only looks).
+    #[serde(default)]
+    #[schemars(range(max = 86400.0))]
+    pub wait: Option<f64>,
+    /// Show its output from this offset on instead (`output.next` of an answer; 0: all again).
+    #[serde(default)]
+    pub from: Option<u64>,
+    /// The cell's session.
+    #[serde(default)]
+    pub session: Option<String>,
+}
+
+fn run(
+    context: Arc<Context>,
+    arguments: JsonObject,
+    request: RequestContext<RoleServer>,
+) -> Running {
+    Box::pin(async move {
+        match attending(context, arguments, request) {
+            Ok(attending) => {
+                let progress = Progress::of(&attending.request);
+                let listener = progress.as_ref().map(Progress::listener);
+                if let Some(listener) = &listener {
+                    attending.run.listen(listener);
+                }
+                attending.answer(progress).await
+            }
+            Err(reply) => reply,
+        }
+    })
+}
+
+fn attending(
+    context: Arc<Context>,
+    arguments: JsonObject,
+    request: RequestContext<RoleServer>,
+) -> Result<Attending, Reply> {
+    let understood = || -> Result<_, Denial> {
+        let args: Args = super::arguments(TOOL.name, arguments)?;
+        let session = super::session(&context, args.session.as_deref())?;
+        let wait = super::seconds("wait", args.wait, 0.0)?;
+        Ok((args, session, wait))
+    };
+    let (args, session, wait) = understood().map_err(Reply::denied)?;
+    let run =
+        context.sandboxes.cell(&session, &args.cell).map_err(|error| Reply::no_sandbox(&error))?;
+    let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
+    Ok(Attending { context, request, run, wait, from: args.from })
+}

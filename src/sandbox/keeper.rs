@@ -1,0 +1,221 @@
+//! The task that owns a session's kernel: starts it, hands it one cell after the other, replaces it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CellSettings,
+    cell::{CellRun, Outcome, Phase},
+    course::{self, Bounds},
+    launch::{Kernel, LaunchError, Launcher},
+    session::{Failed, Order, Restart, Shown, Snapshot},
+    state::{Happened, Life},
+};
+use crate::{
+    base::ids::SessionName,
+    kernel::{Execute, Watch},
+};
+
+/// See the module's documentation.
+pub(super) struct Keeper {
+    name: SessionName,
+    launcher: Arc<Launcher>,
+    settings: CellSettings,
+    closing: CancellationToken,
+    shown: Arc<Shown>,
+    life: Life,
+    cells: u64,
+    kernel: Option<Kernel>,
+    restarts: mpsc::UnboundedReceiver<Restart>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        name: SessionName,
+        launcher: Arc<Launcher>,
+        settings: CellSettings,
+        closing: CancellationToken,
+        shown: Arc<Shown>,
+        restarts: mpsc::UnboundedReceiver<Restart>,
+    ) -> Self {
+        Self {
+            name,
+            launcher,
+            settings,
+            closing,
+            shown,
+            life: Life::default(),
+            cells: 0,
+            kernel: None,
+            restarts,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let closing = self.closing.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                Some(restart) = self.restarts.recv() => self.restart(restart).await,
+                end = idle_end(self.kernel.as_ref()) => {
+                    tracing::warn!(session = %self.name, end, "an idle kernel is gone");
+                    self.gone();
+                }
+                order = inbox.recv() => match order {
+                    Some(Order::Warm) => drop(self.ready().await),
+                    Some(Order::Run(run)) => self.serve(&run).await,
+                    None => break,
+                },
+            }
+        }
+        // Nobody shall wait for what will not be run.
+        inbox.close();
+        while let Some(order) = inbox.recv().await {
+            if let Order::Run(run) = order {
+                run.ends(Phase::Dropped);
+            }
+        }
+        if let Some(kernel) = self.kernel.take() {
+            kernel.end().await;
+        }
+    }
+
+    async fn serve(&mut self, run: &Arc<CellRun>) {
+        // Its caller gave up while it waited in the queue, or while the kernel started.
+        if run.is_stopped() {
+            return run.ends(Phase::Dropped);
+        }
+        if let Err(failed) = self.ready().await {
+            return run.ends(Phase::Failed(failed));
+        }
+        if run.is_stopped() {
+            return run.ends(Phase::Dropped);
+        }
+        let Some(outcome) = self.execute(run).await else { return run.ends(Phase::Dropped) };
+        run.ends(Phase::Over(Arc::new(outcome)));
+        if self.kernel.is_none() && self.restarts.is_empty() && !self.closing.is_cancelled() {
+            // The next call shall find a kernel; when the start fails, it is told why.
+            drop(self.ready().await);
+        }
+    }
+
+    async fn restart(&mut self, answer: Restart) {
+        if let Some(kernel) = self.kernel.take() {
+            kernel.end().await;
+            self.gone();
+        }
+        let ready = self.ready().await;
+        // Whoever gave up does not read it.
+        let _ = answer.send(ready.map(|()| self.life.generation));
+    }
+
+    /// Sees to it that a kernel runs.
+    async fn ready(&mut self) -> Result<(), Failed> {
+        if self.kernel.is_some() {
+            return Ok(());
+        }
+        self.happened(Happened::StartBegan);
+        let workspace = self.shown.snapshot.borrow().workspace.clone();
+        let launched = tokio::select! {
+            launched = self.launcher.launch(&self.name, &workspace, &self.shown.says) => launched,
+            () = self.closing.cancelled() => Err(LaunchError::Closing),
+        };
+        match launched {
+            Ok(kernel) => {
+                let facts = kernel.facts.clone();
+                self.shown.line.send_replace(Some(kernel.client.line()));
+                self.kernel = Some(kernel);
+                self.happened(Happened::Ready);
+                self.publish(|snapshot| snapshot.facts = Some(facts));
+                Ok(())
+            }
+            Err(error) => {
+                self.happened(Happened::StartFailed(error.to_string()));
+                Err(Failed { session: self.name.clone(), source: Arc::new(error) })
+            }
+        }
+    }
+
+    /// Runs a cell in the kernel; `None` only if there is none.
+    async fn execute(&mut self, run: &Arc<CellRun>) -> Option<Outcome> {
+        self.cells += 1;
+        self.happened(Happened::CellBegan);
+        let generation = self.life.generation;
+        let kernel = self.kernel.as_ref()?;
+        let (begun, started) = (Instant::now(), SystemTime::now());
+        run.begins(kernel.client.line());
+        let execution = kernel.client.execute(Execute {
+            code: run.cell.code.clone(),
+            output: Arc::clone(&run.output),
+            watch: Some(Arc::<CellRun>::clone(run) as Arc<dyn Watch>),
+            asks: run.cell.asks,
+        });
+        let bounds = Bounds {
+            timeout: run.cell.timeout,
+            grace: Duration::from_secs_f64(self.settings.interrupt_grace),
+            run,
+            closing: &self.closing,
+        };
+        let end = course::until_the_end(kernel, execution, bounds).await;
+        if end.dead() {
+            self.gone();
+        } else {
+            self.happened(Happened::CellEnded);
+        }
+        Some(Outcome {
+            status: end.status,
+            started,
+            duration: begun.elapsed(),
+            generation,
+            lost: self.life.lost,
+            finished: end.finished,
+            stopped: end.stopped,
+            exit: end.exit,
+            cause: end.cause,
+        })
+    }
+
+    fn gone(&mut self) {
+        self.kernel = None;
+        self.shown.line.send_replace(None);
+        self.happened(Happened::Gone);
+        self.publish(|snapshot| snapshot.facts = None);
+    }
+
+    fn happened(&mut self, happened: Happened) {
+        if let Err(error) = self.life.happened(happened) {
+            tracing::error!(%error, "a fault in husk");
+        }
+        let (state, generation, cells) =
+            (self.life.state.clone(), self.life.generation, self.cells);
+        self.publish(|snapshot| {
+            snapshot.state = state;
+            snapshot.generation = generation;
+            snapshot.cells = cells;
+            snapshot.last_activity = Some(SystemTime::now());
+        });
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.shown.snapshot.send_modify(change);
+    }
+}
+
+/// Resolves when the kernel, if there is one, has died or cannot be talked to any more; how it
+/// ended. It is dead then.
+async fn idle_end(kernel: Option<&Kernel>) -> String {
+    let Some(kernel) = kernel else { return std::future::pending().await };
+    tokio::select! {
+        exit = kernel.process.exited() => exit.to_string(),
+        gone = kernel.client.gone() => {
+            kernel.process.killed().await;
+            gone.to_string()
+        }
+    }
+}

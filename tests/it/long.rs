@@ -1,0 +1,239 @@
+//! Cells that outlive their calls: waiting, interrupting, the queue.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::host::{Answer, Host};
+
+/// Begins the cell `c2`, which prints `begun`, waits for the file `go` and goes on; its first answer
+/// that shows `begun`.
+fn waits_for_go(host: &mut Host, rest: &str) -> (tempfile::TempDir, Answer) {
+    host.ok("0");
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    let code = format!(
+        "
+import os, time
+print('begun', flush=True)
+while not os.path.exists({go:?}): time.sleep(0.01)
+{rest}"
+    );
+    let mut answer = host.tool("notebook_run_cell", json!({ "code": code, "wait": 0.1 }));
+    while !answer.text().contains("begun") {
+        answer = wait(host, json!({ "cell": "c2", "wait": 0.1 }));
+    }
+    (folder, answer)
+}
+
+fn go(folder: &tempfile::TempDir) {
+    std::fs::write(folder.path().join("go"), "").unwrap();
+}
+
+fn wait(host: &mut Host, arguments: Value) -> Answer {
+    host.tool("notebook_wait_cell", arguments)
+}
+
+#[test]
+fn a_cell_goes_on_when_its_call_has_waited_long_enough() {
+    let mut host = Host::start(&[]);
+    let (folder, answer) = waits_for_go(&mut host, "print('end'); 7 * 6");
+    assert_eq!(answer.status(), "running");
+    assert!(!answer.is_error());
+    assert_eq!(answer.structured()["cell"], "c2");
+    assert!(answer.text().starts_with("begun\n"), "{}", answer.text());
+    assert!(answer.text().contains("notebook_wait_cell with cell \"c2\""), "{}", answer.text());
+    // Nothing new: only that it still runs.
+    let looked = wait(&mut host, json!({ "cell": "c2", "wait": 0 }));
+    assert_eq!(looked.status(), "running");
+    assert!(!looked.text().contains("begun"), "{}", looked.text());
+    go(&folder);
+    let ended = wait(&mut host, json!({ "cell": "c2" }));
+    assert_eq!((ended.status(), ended.text().as_str()), ("ok", "end\n42"));
+    assert_eq!(ended.structured()["execution_count"], 2);
+    // After its end: nothing twice, and everything again when it is asked for.
+    assert_eq!(wait(&mut host, json!({ "cell": "c2" })).text(), "(no output)");
+    let again = wait(&mut host, json!({ "cell": "c2", "from": 0 }));
+    assert_eq!(again.text(), "begun\nend\n42");
+    let next = &again.structured()["output"]["next"];
+    assert_eq!(wait(&mut host, json!({ "cell": "c2", "from": next })).text(), "(no output)");
+    assert_eq!(wait(&mut host, json!({ "cell": "c2", "from": 6 })).text(), "end\n42");
+}
+
+#[test]
+fn what_comes_between_answers_is_shown_once_and_whole() {
+    let mut host = Host::start(&[]);
+    let code = "
+import time
+for n in range(300): print(n, flush=True); time.sleep(0.002)";
+    let mut answer = host.tool("notebook_run_cell", json!({ "code": code, "wait": 0 }));
+    let mut seen = String::new();
+    loop {
+        let part: String = answer
+            .blocks("text")
+            .iter()
+            .filter_map(|b| b["text"].as_str())
+            .filter(|text| !text.starts_with('['))
+            .collect();
+        if part != "(no output)" {
+            seen.push_str(&part);
+        }
+        if answer.status() == "ok" {
+            break;
+        }
+        answer = wait(&mut host, json!({ "cell": "c1", "wait": 0.02 }));
+    }
+    let whole: String = (0..300).map(|n| format!("{n}\n")).collect();
+    assert_eq!(seen, whole);
+}
+
+#[test]
+fn the_default_wait_follows_the_host_and_the_setting() {
+    let mut host = Host::start_with(&[("HUSK_CELLS_WAIT", "0.2")]);
+    let mut answer = host.cell("import time; time.sleep(1000)");
+    // Each of these waits as long as the setting says, and not for ever.
+    while answer.status() == "queued" {
+        answer = wait(&mut host, json!({ "cell": "c1" }));
+    }
+    assert_eq!(answer.status(), "running");
+}
+
+#[test]
+fn an_interrupt_stops_the_cell_and_keeps_the_variables() {
+    let mut host = Host::start(&[]);
+    host.ok("kept = 1");
+    let nothing = host.tool("notebook_interrupt", json!({}));
+    assert_eq!(nothing.text(), "nothing was running");
+    let running = host.begin_cell("import time; time.sleep(1000)");
+    let stopped = host.tool("notebook_interrupt", json!({}));
+    assert_eq!(stopped.structured()["cell"], "c2", "{stopped:?}");
+    assert_eq!(stopped.structured()["by"], "interrupt");
+    assert_eq!(stopped.structured()["state_lost"], false);
+    let answer = host.result(running);
+    assert_eq!(answer.status(), "interrupted", "{answer:?}");
+    assert!(answer.is_error());
+    assert_eq!(host.ok("kept"), "1");
+}
+
+/// Interrupts each of these cells; the kernel must be free within three seconds.
+#[test]
+fn an_interrupt_frees_the_kernel_whatever_the_cell_does() {
+    let swallows = "
+while True:
+    try: time.sleep(1000)
+    except KeyboardInterrupt: pass";
+    // A loop in C that holds the interpreter and never looks at signals.
+    let c_extension = "import itertools; time.sleep(0.2); sum(itertools.repeat(0))";
+    for (code, by) in [
+        ("time.sleep(1000)", "interrupt"),
+        ("while True: pass", "interrupt"),
+        ("import asyncio; await asyncio.Event().wait()", "interrupt"),
+        ("import subprocess; subprocess.run(['sleep', '1000'])", "interrupt"),
+        (
+            "import threading; threading.Thread(target=lambda: time.sleep(5)).start(); time.sleep(1000)",
+            "interrupt",
+        ),
+        (swallows, "kill"),
+        (c_extension, "kill"),
+    ] {
+        let mut host = Host::start(&[]);
+        host.ok("import time; kept = 1");
+        host.begin_cell(code);
+        let begun = Instant::now();
+        let stopped = host.tool("notebook_interrupt", json!({}));
+        assert_eq!(stopped.structured()["by"], by, "{code}: {stopped:?}");
+        let next = host.cell("kept");
+        let took = begun.elapsed();
+        match by {
+            "kill" => {
+                assert_eq!(next.structured()["error"]["name"], "NameError", "{next:?}");
+                assert_eq!(next.structured()["state_lost"], true);
+            }
+            _ => assert_eq!(next.text(), "1", "{code}"),
+        }
+        // A fresh kernel's start comes on top.
+        let bound = if by == "kill" { 6 } else { 3 };
+        assert!(took < Duration::from_secs(bound), "{code}: {took:?}");
+    }
+}
+
+#[test]
+fn a_stopped_kernel_is_continued_and_interrupted() {
+    let mut host = Host::start(&[]);
+    let pid: i32 = host.ok("import os; kept = 1; os.getpid()").parse().unwrap();
+    let running = host.begin_cell("import time; time.sleep(1000)");
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    let stopped = host.tool("notebook_interrupt", json!({}));
+    assert_eq!(stopped.structured()["state_lost"], false, "{stopped:?}");
+    assert_eq!(host.result(running).status(), "interrupted");
+    assert_eq!(host.ok("kept"), "1");
+}
+
+#[test]
+fn a_restart_gives_a_fresh_kernel_also_under_a_cell() {
+    let mut host = Host::start(&[]);
+    host.ok("kept = 1");
+    let restarted = host.tool("notebook_interrupt", json!({ "restart": true }));
+    assert_eq!(restarted.structured()["generation"], 2, "{restarted:?}");
+    let answer = host.cell("kept");
+    assert_eq!(answer.structured()["error"]["name"], "NameError");
+    assert_eq!(answer.structured()["state_lost"], true);
+    let running =
+        host.begin_cell("while True:\n  try:\n    while True: pass\n  except BaseException: pass");
+    let restarted = host.tool("notebook_interrupt", json!({ "restart": true }));
+    assert_eq!(restarted.structured()["generation"], 3, "{restarted:?}");
+    let ended = host.result(running);
+    assert_eq!(ended.status(), "interrupted", "{ended:?}");
+    assert_eq!(ended.structured()["state_lost"], true);
+    assert!(ended.text().contains("a restart was asked for"), "{}", ended.text());
+    assert_eq!(host.cell("'fresh'").structured()["generation"], 3);
+}
+
+#[test]
+fn the_queue_tells_each_its_place_and_has_a_bound() {
+    let mut host = Host::start_with(&[("HUSK_CELLS_MAX_QUEUED", "2")]);
+    let (folder, first) = waits_for_go(&mut host, "order = ['first']");
+    assert_eq!(first.status(), "running");
+    let mut queued = Vec::new();
+    for (name, ahead) in [("second", 1), ("third", 2)] {
+        let answer = host.tool(
+            "notebook_run_cell",
+            json!({ "code": format!("order.append('{name}')"), "wait": 0 }),
+        );
+        assert_eq!(answer.status(), "queued", "{answer:?}");
+        assert_eq!(answer.structured()["ahead"], ahead);
+        assert!(!answer.is_error());
+        queued.push(answer.structured()["cell"].clone());
+    }
+    let full = host.tool("notebook_run_cell", json!({ "code": "order.append('fourth')" }));
+    assert_eq!(full.structured()["denied"]["code"], "queue_full", "{full:?}");
+    assert!(full.text().contains("2 cells wait behind the one under way"), "{}", full.text());
+    go(&folder);
+    for cell in queued {
+        assert_eq!(wait(&mut host, json!({ "cell": cell })).status(), "ok");
+    }
+    assert_eq!(host.ok("order"), "['first', 'second', 'third']");
+}
+
+#[test]
+fn a_cell_that_nobody_knows_is_named() {
+    let mut host = Host::start(&[]);
+    let answer = wait(&mut host, json!({ "cell": "c1", "session": "nobody" }));
+    assert_eq!(answer.structured()["denied"]["code"], "no_such_session", "{answer:?}");
+    host.ok("1");
+    let answer = wait(&mut host, json!({ "cell": "c9" }));
+    assert_eq!(answer.structured()["denied"]["code"], "no_such_cell", "{answer:?}");
+    assert!(answer.text().contains("knows no cell `c9`; it has run c1 to c1"), "{}", answer.text());
+}
+
+#[test]
+fn giving_up_a_wait_does_not_stop_the_cell() {
+    let mut host = Host::start(&[]);
+    let (folder, _) = waits_for_go(&mut host, "print('end')");
+    let waiting = host.begin("notebook_wait_cell", json!({ "cell": "c2" }));
+    host.notify("notifications/cancelled", json!({ "requestId": waiting }));
+    go(&folder);
+    assert_eq!(wait(&mut host, json!({ "cell": "c2" })).text(), "end\n");
+}
