@@ -65,7 +65,7 @@ pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
 /// What kernels are started with, from the settings.
 #[must_use]
 pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launcher {
-    let spool = data_dir.join("outputs");
+    let private = data_dir.join("outputs");
     Launcher {
         settings: config.launch.clone(),
         kernel: config.kernel.clone(),
@@ -78,7 +78,8 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         },
         wire: config.wire,
         output: config.output,
-        spool,
+        notebook: config.notebook.clone(),
+        private,
         init: jail::own_binary(),
         found: Mutex::new(None),
     }

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
 //! | 3 surfaces | [`mcp`] |
-//! | 2 assemblies | [`sandbox`] |
+//! | 2 assemblies | [`sandbox`], [`notebook`] |
 //! | 1 parts | [`guard`], [`kernel`], [`jail`] |
 //! | 0 base | [`base`] |
 //!
@@ -51,6 +51,7 @@ pub mod guard;
 pub mod jail;
 pub mod kernel;
 pub mod mcp;
+pub mod notebook;
 pub mod sandbox;
 pub mod schema;
 pub mod telemetry;

@@ -2,4 +2,5 @@
 
 pub mod budget;
 pub mod ids;
+pub mod picture;
 pub mod secret;

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{output, relay};
+use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings};
 
 mod faults;
@@ -53,8 +54,10 @@ pub struct Config {
     pub cells: CellSettings,
     /// How kernels start.
     pub launch: LaunchSettings,
-    /// How much of a cell's output one answer carries.
+    /// How much of a cell's output one answer carries, and how much is kept.
     pub output: output::Settings,
+    /// How sessions are recorded.
+    pub notebook: record::Settings,
     /// What a kernel may send before it is ended.
     pub wire: relay::Settings,
 }
@@ -71,6 +74,7 @@ impl Default for Config {
             cells: CellSettings::default(),
             launch: LaunchSettings::default(),
             output: output::Settings::default(),
+            notebook: record::Settings::default(),
             wire: relay::Settings::default(),
         }
     }
@@ -107,6 +111,7 @@ impl Config {
             ("cells", self.cells.faults()),
             ("launch", self.launch.faults()),
             ("output", self.output.faults()),
+            ("notebook", self.notebook.faults()),
             ("wire", self.wire.faults()),
         ];
         let own = self.own_faults().into_iter();

@@ -5,11 +5,13 @@
 //! that descends from it, and holds one end of a lifeline. When the server goes, however it goes,
 //! the lifeline closes and init kills everything below it. No isolation yet: [`ISOLATION`] says so.
 
+mod folder;
 mod handles;
 pub mod init;
 mod process;
 mod tree;
 
+pub use folder::{Folder, Stamp};
 pub use process::{Command, Exit, Process, Signal, SpawnError, own_binary};
 pub use tree::Usage;
 

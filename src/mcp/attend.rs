@@ -81,7 +81,7 @@ impl Attending {
                 None
             }
         };
-        let reply = Reply::cell(&self.context.sandboxes, &self.run, self.from);
+        let reply = Reply::cell(&self.context.sandboxes, &self.run, self.from).await;
         match streamed {
             Some(streamed) => reply.with_meta(super::progress::STREAM, streamed),
             None => reply,

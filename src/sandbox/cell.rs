@@ -59,6 +59,8 @@ pub struct Outcome {
     pub exit: Option<Exit>,
     /// Why husk ended the kernel, when it did.
     pub cause: Option<String>,
+    /// Why it is not in the session's notebook, when it is not.
+    pub unrecorded: Option<String>,
 }
 
 /// Where a cell is.

@@ -1,11 +1,15 @@
 //! The task that owns a session's kernel: starts it, hands it one cell after the other, replaces it.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,6 +17,7 @@ use super::{
     cell::{CellRun, Outcome, Phase},
     course::{self, Bounds},
     launch::{Kernel, LaunchError, Launcher},
+    record::Record,
     session::{Failed, Order, Restart, Shown, Snapshot},
     state::{Happened, Life},
 };
@@ -20,6 +25,12 @@ use crate::{
     base::ids::SessionName,
     kernel::{Execute, Watch},
 };
+
+/// How many cells are recorded again when something comes of them late; the kernel's task listens to
+/// as many.
+const LISTENED_TO: usize = 64;
+/// How long late output is gathered before it is recorded.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// See the module's documentation.
 pub(super) struct Keeper {
@@ -32,6 +43,11 @@ pub(super) struct Keeper {
     cells: u64,
     kernel: Option<Kernel>,
     restarts: mpsc::UnboundedReceiver<Restart>,
+    /// Tells of output after the end of a cell.
+    late: Option<watch::Receiver<u64>>,
+    record: Option<Record>,
+    /// The last cells in the record, with the version of the output that is there.
+    recorded: VecDeque<(Arc<CellRun>, Arc<Outcome>, (u64, usize))>,
 }
 
 impl Keeper {
@@ -42,6 +58,7 @@ impl Keeper {
         closing: CancellationToken,
         shown: Arc<Shown>,
         restarts: mpsc::UnboundedReceiver<Restart>,
+        record: Option<Record>,
     ) -> Self {
         Self {
             name,
@@ -53,6 +70,9 @@ impl Keeper {
             cells: 0,
             kernel: None,
             restarts,
+            late: None,
+            record,
+            recorded: VecDeque::new(),
         }
     }
 
@@ -67,6 +87,7 @@ impl Keeper {
                     tracing::warn!(session = %self.name, end, "an idle kernel is gone");
                     self.gone();
                 }
+                () = late(&mut self.late) => self.write_down_late().await,
                 order = inbox.recv() => match order {
                     Some(Order::Warm) => drop(self.ready().await),
                     Some(Order::Run(run)) => self.serve(&run).await,
@@ -97,12 +118,55 @@ impl Keeper {
         if run.is_stopped() {
             return run.ends(Phase::Dropped);
         }
-        let Some(outcome) = self.execute(run).await else { return run.ends(Phase::Dropped) };
-        run.ends(Phase::Over(Arc::new(outcome)));
+        let Some(mut outcome) = self.execute(run).await else { return run.ends(Phase::Dropped) };
+        run.output.settle();
+        outcome.unrecorded = self.write_down(run, &outcome).await;
+        let outcome = Arc::new(outcome);
+        self.remember(run, &outcome);
+        run.ends(Phase::Over(outcome));
+        self.write_down_late().await;
         if self.kernel.is_none() && self.restarts.is_empty() && !self.closing.is_cancelled() {
             // The next call shall find a kernel; when the start fails, it is told why.
             drop(self.ready().await);
         }
+    }
+
+    /// Records a cell; why it is not recorded, when it is not.
+    async fn write_down(&self, run: &Arc<CellRun>, outcome: &Outcome) -> Option<String> {
+        let record = self.record.clone()?;
+        let (run, outcome) = (Arc::clone(run), outcome.clone());
+        let written = tokio::task::spawn_blocking(move || record.cell(&run, &outcome)).await;
+        match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn remember(&mut self, run: &Arc<CellRun>, outcome: &Arc<Outcome>) {
+        if self.record.is_none() {
+            return;
+        }
+        if self.recorded.len() == LISTENED_TO {
+            self.recorded.pop_front();
+        }
+        let version = run.output.version();
+        self.recorded.push_back((Arc::clone(run), Arc::clone(outcome), version));
+    }
+
+    /// Records again what cells have put out after their ends.
+    async fn write_down_late(&mut self) {
+        let mut recorded = std::mem::take(&mut self.recorded);
+        for (run, outcome, version) in &mut recorded {
+            let now = run.output.version();
+            if now != *version
+                && let Some(fault) = self.write_down(run, outcome).await
+            {
+                tracing::warn!(fault, "late output is not recorded");
+            }
+            *version = now;
+        }
+        self.recorded = recorded;
     }
 
     async fn restart(&mut self, answer: Restart) {
@@ -130,6 +194,10 @@ impl Keeper {
             Ok(kernel) => {
                 let facts = kernel.facts.clone();
                 self.shown.line.send_replace(Some(kernel.client.line()));
+                if let Some(record) = &self.record {
+                    record.kernel(&kernel.name, kernel.client.info());
+                }
+                self.late = Some(kernel.client.late());
                 self.kernel = Some(kernel);
                 self.happened(Happened::Ready);
                 self.publish(|snapshot| snapshot.facts = Some(facts));
@@ -178,6 +246,7 @@ impl Keeper {
             stopped: end.stopped,
             exit: end.exit,
             cause: end.cause,
+            unrecorded: None,
         })
     }
 
@@ -205,6 +274,22 @@ impl Keeper {
     fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         self.shown.snapshot.send_modify(change);
     }
+}
+
+/// Resolves when a cell that had ended has put something out, and a moment has passed: more may
+/// follow.
+async fn late(late: &mut Option<watch::Receiver<u64>>) {
+    let Some(changes) = late else { return std::future::pending().await };
+    if changes.changed().await.is_err() {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(GATHER).await;
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Resolves when the kernel, if there is one, has died or cannot be talked to any more; how it

@@ -29,6 +29,7 @@ use crate::{
         output, relay,
         spec::{self, Spec},
     },
+    notebook::record,
 };
 
 /// How long a kernel that is asked to end may take.
@@ -49,8 +50,10 @@ pub struct Launcher {
     pub wire: relay::Settings,
     /// Bounds of what answers hold, and of what is kept.
     pub output: output::Settings,
-    /// The folder in which output is kept.
-    pub spool: PathBuf,
+    /// How sessions are recorded.
+    pub notebook: record::Settings,
+    /// The server's own folder, in which output is kept.
+    pub private: PathBuf,
     /// The binary that becomes each kernel's init.
     pub init: PathBuf,
     /// The interpreter that was found, so that it is looked for once.
@@ -63,6 +66,8 @@ pub(super) struct Kernel {
     pub(super) client: Client,
     pub(super) process: Process,
     pub(super) facts: Facts,
+    /// The kernelspec's name.
+    pub(super) name: String,
     pub(super) interrupts_by_message: bool,
     _run: Run,
 }
@@ -266,6 +271,7 @@ impl Launcher {
             client,
             process,
             facts,
+            name: self.kernel.clone().unwrap_or_else(|| "python3".to_owned()),
             interrupts_by_message: plan.interrupts_by_message,
             _run: run,
         })

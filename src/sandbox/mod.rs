@@ -10,6 +10,7 @@ mod keeper;
 pub mod launch;
 mod plan;
 pub mod python;
+mod record;
 pub mod run_folder;
 mod session;
 mod settings;
@@ -26,7 +27,7 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{base::ids::SessionName, kernel::output::View};
+use crate::{base::ids::SessionName, kernel::output::View, notebook::record::RecordError};
 
 pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
 pub use course::{Status, Stop};
@@ -82,6 +83,9 @@ pub enum SandboxError {
         /// What there is.
         has: String,
     },
+    /// The notebook cannot be read.
+    #[error("the session's notebook cannot be read")]
+    Notebook(#[source] RecordError),
     /// The cell was withdrawn.
     #[error("the cell did not begin: it was withdrawn while it waited")]
     Dropped,
@@ -216,6 +220,14 @@ impl Sandboxes {
     /// [`SandboxError`] when there is no such session, or its kernel does not start.
     pub async fn restart(&self, name: &SessionName) -> Result<u64, SandboxError> {
         self.open(name)?.restart().await
+    }
+
+    /// The notebook of a session as JSON; nothing before its first cell, or when none is kept. Blocks.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoSession`], [`SandboxError::Notebook`].
+    pub fn notebook(&self, name: &SessionName) -> Result<Option<String>, SandboxError> {
+        self.open(name)?.notebook().transpose().map_err(SandboxError::Notebook)
     }
 
     /// How long a call waits for its cell, where a setting says.

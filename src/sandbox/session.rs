@@ -22,6 +22,7 @@ use super::{
     course::Stop,
     keeper::Keeper,
     launch::{Facts, LaunchError, Launcher},
+    record::Record,
     state::State,
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
         Line,
         output::{Output, Spool, View},
     },
+    notebook::record::RecordError,
 };
 
 /// How many cells a session remembers.
@@ -63,6 +65,8 @@ pub struct Snapshot {
     pub queued: usize,
     /// Where kernels start.
     pub workspace: PathBuf,
+    /// Where the session is recorded.
+    pub notebook: Option<PathBuf>,
     /// When the last cell began or ended.
     pub last_activity: Option<SystemTime>,
     /// About the kernel that runs.
@@ -105,6 +109,7 @@ struct Inner {
     cells: Mutex<Cells>,
     /// The newest loss of variables that an answer has told.
     told_loss: AtomicU64,
+    record: Option<Record>,
 }
 
 #[derive(Default)]
@@ -124,6 +129,8 @@ impl Session {
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (restarts, restarting) = mpsc::unbounded_channel();
+        let private = launcher.private.clone();
+        let record = Record::new(&launcher.notebook, private.clone(), &name, &workspace);
         let snapshot = Snapshot {
             session: name.clone(),
             state: State::Off,
@@ -132,6 +139,7 @@ impl Session {
             running: None,
             queued: 0,
             workspace,
+            notebook: None,
             last_activity: None,
             facts: None,
             usage: None,
@@ -141,7 +149,6 @@ impl Session {
             says: watch::Sender::new(String::new()),
             line: watch::Sender::new(None),
         });
-        let spool = launcher.spool.join(name.as_str());
         let output = launcher.output;
         let inner = Inner {
             name: name.clone(),
@@ -150,11 +157,12 @@ impl Session {
             shown: Arc::clone(&shown),
             most_queued: settings.max_queued,
             output,
-            spool: Arc::new(Spool::new(spool, output.max_kept_bytes)),
+            spool: Arc::new(Spool::new(private, output.max_kept_bytes)),
             cells: Mutex::default(),
             told_loss: AtomicU64::new(0),
+            record: record.clone(),
         };
-        let keeper = Keeper::new(name, launcher, settings, closing, shown, restarting);
+        let keeper = Keeper::new(name, launcher, settings, closing, shown, restarting, record);
         (Self(Arc::new(inner)), keeper.run(inbox))
     }
 
@@ -246,6 +254,11 @@ impl Session {
         Ok(answered.await.map_err(|_| SandboxError::Closing)??)
     }
 
+    /// The session's notebook; nothing before its first cell, or when none is kept. Blocks.
+    pub(super) fn notebook(&self) -> Option<Result<String, RecordError>> {
+        self.0.record.as_ref()?.text()
+    }
+
     /// What takes long at a start, as it is said.
     fn says(&self) -> watch::Receiver<String> {
         let mut says = self.0.shown.says.subscribe();
@@ -263,6 +276,7 @@ impl Session {
         snapshot.queued = cells.all.iter().filter(waits).count();
         drop(cells);
         snapshot.running = self.running().map(|run| run.id());
+        snapshot.notebook = self.0.record.as_ref().and_then(Record::path);
         snapshot.usage =
             snapshot.facts.as_ref().and_then(|facts| facts.init_pid).and_then(Usage::below);
         snapshot

@@ -154,6 +154,8 @@ fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
         let (toml, text) = match number.map(|number: f64| (number + 1.0).to_string()) {
             Some(number) => (number.clone(), number),
             None if key.key == "launch.packages" => ("['a']".to_owned(), "a".to_owned()),
+            None if key.expected == "a number" => ("7.5".to_owned(), "7.5".to_owned()),
+            None if key.key == "notebook.file" => ("'a.ipynb'".to_owned(), "a.ipynb".to_owned()),
             None => ("'abc'".to_owned(), "abc".to_owned()),
         };
         let cases = [

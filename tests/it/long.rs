@@ -125,7 +125,11 @@ while True:
     try: time.sleep(1000)
     except KeyboardInterrupt: pass";
     // A loop in C that holds the interpreter and never looks at signals.
-    let c_extension = "import itertools; time.sleep(0.2); sum(itertools.repeat(0))";
+    let c_extension = "
+import itertools
+while True:
+    try: time.sleep(0.2); sum(itertools.repeat(0))
+    except KeyboardInterrupt: pass";
     for (code, by) in [
         ("time.sleep(1000)", "interrupt"),
         ("while True: pass", "interrupt"),

@@ -16,6 +16,7 @@ mod hostile;
 mod install;
 mod lifecycle;
 mod long;
+mod pictures;
 mod protocol;
 mod python;
 mod readme;

@@ -14,7 +14,7 @@ use syn::visit::{self, Visit};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["guard", "jail", "kernel"],
-    &["sandbox"],
+    &["notebook", "sandbox"],
     &["mcp"],
     &["app", "cli", "config", "schema", "telemetry"],
 ];
@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
 /// Names on the same floor or above, each a decision. `config` composes what the modules' settings
 /// are, so nothing below may name it; on its own floor the entry modules build on one another.
 const STAIRS: &[(&str, &str)] = &[
+    ("sandbox", "notebook"),
     ("app", "config"),
     ("schema", "config"),
     ("cli", "app"),

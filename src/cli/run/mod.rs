@@ -63,6 +63,10 @@ pub(super) fn run(args: Args, mut config: Config) -> Outcome {
             config.workspace = Some(source.folder.clone());
         }
         environment(&mut config, &source).await?;
+        // A run is no session that anybody comes back to, unless it has a name.
+        if config.session.is_none() {
+            config.notebook.file.clear();
+        }
         let stop = app::signals()?;
         let context = app::context(&config)?;
         let run = async {

@@ -10,12 +10,14 @@ mod media;
 mod spool;
 mod text;
 mod view;
+mod whole;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{Log, What};
 pub use spool::Spool;
 pub use view::View;
+pub use whole::Whole;
 
 use super::event::{Display, Failure};
 
@@ -99,6 +101,12 @@ pub struct Totals {
     pub flattened: u64,
 }
 
+/// A text without its terminal escapes.
+#[must_use]
+pub fn without_escapes(text: &str) -> String {
+    ansi::Ansi::default().strip(text)
+}
+
 /// A cell's output. Shared by who writes it and who reads it.
 pub struct Output {
     settings: Settings,
@@ -156,6 +164,12 @@ impl Output {
     /// Its cell has ended: nothing of it needs to stay in memory.
     pub fn settle(&self) {
         self.log().settle(&self.spool);
+    }
+
+    /// Most bytes of one image in an answer.
+    #[must_use]
+    pub fn max_image_bytes(&self) -> usize {
+        self.settings.max_image_bytes
     }
 
     /// The totals so far.

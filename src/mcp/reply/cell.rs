@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Denial, Reply, notes};
+use super::{Denial, Reply, images, notes};
 use crate::{
     guard::Kind,
     kernel::output::{Item, View},
@@ -87,14 +87,13 @@ pub struct CellOutput {
 
 impl Reply {
     /// The answer about a cell: what came since the offset `from`, or since the last answer.
-    #[must_use]
-    pub fn cell(sandboxes: &Sandboxes, run: &Arc<CellRun>, from: Option<u64>) -> Self {
+    pub async fn cell(sandboxes: &Sandboxes, run: &Arc<CellRun>, from: Option<u64>) -> Self {
         // The phase first: a cell that ends in between is asked for once more, and loses nothing.
         let phase = run.phase();
         if let Some(error) = CellRun::not_run(&phase) {
             return Self::no_sandbox(&error);
         }
-        let view = run.output.show(from);
+        let (view, mut notes) = images::fitting(run, run.output.show(from)).await;
         let mut output = CellOutput {
             session: Some(run.session.to_string()),
             cell: Some(run.id()),
@@ -106,13 +105,12 @@ impl Reply {
             }),
             ..CellOutput::default()
         };
-        let mut notes = Vec::new();
         let (mut failed, mut kind) = (false, Kind::Done);
         match &phase {
             Phase::Over(outcome) => {
                 let lost = sandboxes.tells_loss(run, outcome);
                 run.end_is_told();
-                notes = notes::of_outcome(outcome, lost);
+                notes.splice(0..0, notes::of_outcome(outcome, lost));
                 output.tell_outcome(outcome, lost);
                 failed = outcome.status != Status::Ok;
                 if outcome.status == Status::KernelDied {

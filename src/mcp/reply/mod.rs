@@ -5,6 +5,7 @@
 //! happened, what is lost and what to do next.
 
 pub mod cell;
+mod images;
 mod notes;
 
 use std::{error::Error, time::Duration};
@@ -97,6 +98,7 @@ impl Reply {
                 Some("a session begins with its first notebook_run_cell"),
             ),
             SandboxError::NoCell { .. } => ("no_such_cell", Kind::Done, None),
+            SandboxError::Notebook(_) => ("notebook_unreadable", Kind::Fault, None),
             SandboxError::Dropped => ("withdrawn", Kind::Done, None),
             SandboxError::Closing => ("closing", Kind::Done, None),
             SandboxError::Failed(_) => (

@@ -51,6 +51,9 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
     } else if outcome.stopped.is_some() {
         notes.push("variables are kept".to_owned());
     }
+    if let Some(why) = &outcome.unrecorded {
+        notes.push(format!("not recorded in the notebook: {why}"));
+    }
     if outcome.finished.as_ref().is_some_and(|finished| finished.cut) {
         notes.push("the kernel did not tell the end of the output: some may be missing".to_owned());
     }

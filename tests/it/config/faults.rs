@@ -65,7 +65,11 @@ fn what_lies_on_a_limit_is_accepted() {
         ("launch.timeout", "1 600"),
         ("output.max_text_bytes", "1024 1048576"),
         ("output.max_images", "0 200"),
-        ("output.max_image_bytes", "0 67108864"),
+        ("output.max_image_bytes", "16384 16777216"),
+        ("output.max_kept_bytes", "1048576 68719476736"),
+        ("notebook.max_file_bytes", "1024 1073741824"),
+        ("cells.max_queued", "0 10000"),
+        ("cells.wait", "0 86400"),
         ("wire.max_frame_bytes", "1048576 9223372036854775807"),
         ("wire.max_message_bytes", "1048576"),
         ("wire.max_parts", "16 4294967295"),
@@ -85,7 +89,12 @@ fn what_lies_beyond_a_limit_is_refused() {
         ("launch.timeout", "0.9 601 nan"),
         ("output.max_text_bytes", "1023 1048577"),
         ("output.max_images", "201"),
-        ("output.max_image_bytes", "67108865"),
+        ("output.max_image_bytes", "16383 16777217"),
+        ("output.max_kept_bytes", "1048575"),
+        ("notebook.max_file_bytes", "1023"),
+        ("notebook.file", "a.txt"),
+        ("cells.max_queued", "10001"),
+        ("cells.wait", "-1 86401 nan"),
         ("wire.max_frame_bytes", "1048575"),
         ("wire.max_message_bytes", "0"),
         ("wire.max_parts", "0"),
@@ -171,12 +180,12 @@ fn an_unknown_key_is_told_the_nearest_known_one() {
 fn a_key_like_no_other_is_told_the_keys_beside_it() {
     check_file(
         "[output]\ncolour = 3",
-        "2:1: unknown key `output.colour`; known here: max_image_bytes, max_images, max_text_bytes",
+        "2:1: unknown key `output.colour`; known here: max_image_bytes, max_images, max_kept_bytes, max_text_bytes",
     );
     check_file(
         "colour = 3",
         "1:1: unknown key `colour`; known here: data_dir, kernel, log, python, session, \
-         workspace, [cells], [launch], [output], [wire]",
+         workspace, [cells], [launch], [notebook], [output], [wire]",
     );
 }
 
@@ -235,7 +244,7 @@ fn all_faults_of_all_sources_are_shown_together_in_order() {
         .env("HUSK_OUTPUT_MAX_IMAGES", "many")
         .env("HUSK_KERNL", "ir")
         .flag("--timeout", "cells.timeout", "-5");
-    let known = "data_dir, kernel, log, python, session, workspace, [cells], [launch], [output], \
+    let known = "data_dir, kernel, log, python, session, workspace, [cells], [launch], [notebook], [output], \
                  [wire]";
     let expected = [
         "8 faults in the settings:",

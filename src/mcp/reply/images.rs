@@ -1,0 +1,68 @@
+//! Images small enough for an answer: those that are too large are scaled down, and the original is
+//! named.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{
+    base::picture,
+    kernel::output::{Image, Item, View},
+    sandbox::CellRun,
+};
+
+/// The longest image that is scaled down, in bytes: what decodes it must hold it whole.
+const LARGEST: usize = 16 << 20;
+
+/// The same view with images that fit, and what is to be said of those that did not.
+pub(super) async fn fitting(run: &CellRun, mut view: View) -> (View, Vec<String>) {
+    let limit = run.output.max_image_bytes();
+    let mut notes = Vec::new();
+    for item in &mut view.items {
+        let Item::Image(image) = item else { continue };
+        let bytes = image.base64.len() / 4 * 3;
+        if bytes <= limit {
+            continue;
+        }
+        let uri =
+            format!("husk://sessions/{}/cells/{}/outputs/{}", run.session, run.id(), image.number);
+        match scaled(image, limit).await {
+            Ok(told) => {
+                notes.push(format!(
+                    "image {} is scaled down ({told}); the original is {uri}",
+                    image.number
+                ));
+            }
+            Err(why) => {
+                let text = format!(
+                    "[image {} of {bytes} bytes is not shown: {why}; it is {uri}]\n",
+                    image.number
+                );
+                *item = Item::Text(text);
+            }
+        }
+    }
+    (view, notes)
+}
+
+/// Scales an image down in its place; what it was and is.
+async fn scaled(image: &mut Image, limit: usize) -> Result<String, String> {
+    if image.base64.len() / 4 * 3 > LARGEST {
+        return Err(format!("more than {LARGEST} bytes are not scaled down"));
+    }
+    let (base64, mime) = (std::mem::take(&mut image.base64), image.mime.clone());
+    let work = move || {
+        let bytes = STANDARD.decode(&base64).map_err(|error| error.to_string())?;
+        drop(base64);
+        let made = picture::shrink(&bytes, &mime, limit).map_err(|error| error.to_string())?;
+        Ok::<_, String>((STANDARD.encode(&made.bytes), made))
+    };
+    // A decoder that panics breaks only its own thread.
+    let (base64, made) = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| "it cannot be decoded".to_owned())??;
+    made.mime.clone_into(&mut image.mime);
+    image.base64 = base64;
+    Ok(format!(
+        "{}×{} of {}×{} pixels",
+        made.width, made.height, made.original_width, made.original_height
+    ))
+}
