@@ -6,10 +6,12 @@
 //! [`client`] is the way by which `husk run` uses this very server.
 
 mod attend;
+mod changes;
 pub mod client;
 mod order;
 mod progress;
 pub mod reply;
+mod resources;
 pub mod tools;
 pub mod transport;
 
@@ -19,9 +21,11 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+        SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
     },
-    service::RequestContext,
+    service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
@@ -32,6 +36,7 @@ use crate::{
     sandbox::Sandboxes,
 };
 
+use changes::Connection;
 use order::Ticket;
 use reply::Reply;
 
@@ -71,6 +76,7 @@ pub struct Server {
     context: Arc<Context>,
     stack: Stack<Payload, Reply, ErrorData>,
     tools: Arc<Vec<Tool>>,
+    connection: Connection,
 }
 
 impl Server {
@@ -87,7 +93,13 @@ impl Server {
         };
         let stack = guard::stack(inner, Arc::clone(&context.meter));
         let tools = Arc::new(tools::ALL.iter().map(|tool| tool.describe()).collect());
-        Self { context, stack, tools }
+        Self { context, stack, tools, connection: Connection::new() }
+    }
+
+    /// The same server for another client.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self { connection: Connection::new(), ..self.clone() }
     }
 
     /// What the tools work with.
@@ -101,7 +113,13 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let mut implementation = Implementation::new("husk", env!("CARGO_PKG_VERSION"));
         implementation.title = Some("husk: a sandboxed Jupyter kernel".to_owned());
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
+            .build();
+        ServerConfig::new(capabilities)
             .with_server_info(implementation)
             .with_instructions(INSTRUCTIONS)
     }
@@ -112,6 +130,68 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items(self.tools.to_vec()))
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(ListResourcesResult::with_all_items(resources::all(&self.context)))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let context = Arc::clone(&self.context);
+        let read = move || resources::read(&context, &request.uri);
+        let read = tokio::task::spawn_blocking(read).await;
+        let broke = |error| ErrorData::internal_error(format!("reading broke: {error}"), None);
+        Ok(read.map_err(broke)??.into())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.connection.subscribe(request.uri)
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.connection.unsubscribe(&request.uri);
+        Ok(())
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.connection.forward(self.context.sandboxes.changes(), context.peer);
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        // rmcp leaves in it what the capabilities offer.
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.connection.listen(self.context.sandboxes.changes(), &context).await;
+        Ok(())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {

@@ -1,7 +1,6 @@
 //! The task that owns a session's kernel: starts it, hands it one cell after the other, replaces it.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -17,7 +16,7 @@ use super::{
     cell::{CellRun, Outcome, Phase},
     course::{self, Bounds},
     launch::{Kernel, LaunchError, Launcher},
-    record::Record,
+    scribe::Scribe,
     session::{Failed, Order, Restart, Shown, Snapshot},
     state::{Happened, Life},
 };
@@ -26,9 +25,6 @@ use crate::{
     kernel::{Execute, Watch},
 };
 
-/// How many cells are recorded again when something comes of them late; the kernel's task listens to
-/// as many.
-const LISTENED_TO: usize = 64;
 /// How long late output is gathered before it is recorded.
 const GATHER: Duration = Duration::from_millis(200);
 
@@ -45,9 +41,7 @@ pub(super) struct Keeper {
     restarts: mpsc::UnboundedReceiver<Restart>,
     /// Tells of output after the end of a cell.
     late: Option<watch::Receiver<u64>>,
-    record: Option<Record>,
-    /// The last cells in the record, with the version of the output that is there.
-    recorded: VecDeque<(Arc<CellRun>, Arc<Outcome>, (u64, usize))>,
+    scribe: Option<Scribe>,
 }
 
 impl Keeper {
@@ -58,7 +52,7 @@ impl Keeper {
         closing: CancellationToken,
         shown: Arc<Shown>,
         restarts: mpsc::UnboundedReceiver<Restart>,
-        record: Option<Record>,
+        scribe: Option<Scribe>,
     ) -> Self {
         Self {
             name,
@@ -71,8 +65,7 @@ impl Keeper {
             kernel: None,
             restarts,
             late: None,
-            record,
-            recorded: VecDeque::new(),
+            scribe,
         }
     }
 
@@ -87,7 +80,7 @@ impl Keeper {
                     tracing::warn!(session = %self.name, end, "an idle kernel is gone");
                     self.gone();
                 }
-                () = late(&mut self.late) => self.write_down_late().await,
+                () = late(&mut self.late) => self.write_late().await,
                 order = inbox.recv() => match order {
                     Some(Order::Warm) => drop(self.ready().await),
                     Some(Order::Run(run)) => self.serve(&run).await,
@@ -118,55 +111,24 @@ impl Keeper {
         if run.is_stopped() {
             return run.ends(Phase::Dropped);
         }
-        let Some(mut outcome) = self.execute(run).await else { return run.ends(Phase::Dropped) };
+        let Some(outcome) = self.execute(run).await else { return run.ends(Phase::Dropped) };
         run.output.settle();
-        outcome.unrecorded = self.write_down(run, &outcome).await;
-        let outcome = Arc::new(outcome);
-        self.remember(run, &outcome);
+        let outcome = match &mut self.scribe {
+            Some(scribe) => scribe.write(run, outcome).await,
+            None => Arc::new(outcome),
+        };
         run.ends(Phase::Over(outcome));
-        self.write_down_late().await;
+        self.write_late().await;
         if self.kernel.is_none() && self.restarts.is_empty() && !self.closing.is_cancelled() {
             // The next call shall find a kernel; when the start fails, it is told why.
             drop(self.ready().await);
         }
     }
 
-    /// Records a cell; why it is not recorded, when it is not.
-    async fn write_down(&self, run: &Arc<CellRun>, outcome: &Outcome) -> Option<String> {
-        let record = self.record.clone()?;
-        let (run, outcome) = (Arc::clone(run), outcome.clone());
-        let written = tokio::task::spawn_blocking(move || record.cell(&run, &outcome)).await;
-        match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(chain(&error)),
-            Err(error) => Some(error.to_string()),
+    async fn write_late(&mut self) {
+        if let Some(scribe) = &mut self.scribe {
+            scribe.write_late().await;
         }
-    }
-
-    fn remember(&mut self, run: &Arc<CellRun>, outcome: &Arc<Outcome>) {
-        if self.record.is_none() {
-            return;
-        }
-        if self.recorded.len() == LISTENED_TO {
-            self.recorded.pop_front();
-        }
-        let version = run.output.version();
-        self.recorded.push_back((Arc::clone(run), Arc::clone(outcome), version));
-    }
-
-    /// Records again what cells have put out after their ends.
-    async fn write_down_late(&mut self) {
-        let mut recorded = std::mem::take(&mut self.recorded);
-        for (run, outcome, version) in &mut recorded {
-            let now = run.output.version();
-            if now != *version
-                && let Some(fault) = self.write_down(run, outcome).await
-            {
-                tracing::warn!(fault, "late output is not recorded");
-            }
-            *version = now;
-        }
-        self.recorded = recorded;
     }
 
     async fn restart(&mut self, answer: Restart) {
@@ -194,8 +156,8 @@ impl Keeper {
             Ok(kernel) => {
                 let facts = kernel.facts.clone();
                 self.shown.line.send_replace(Some(kernel.client.line()));
-                if let Some(record) = &self.record {
-                    record.kernel(&kernel.name, kernel.client.info());
+                if let Some(scribe) = &self.scribe {
+                    scribe.record().kernel(&kernel.name, kernel.client.info());
                 }
                 self.late = Some(kernel.client.late());
                 self.kernel = Some(kernel);
@@ -284,12 +246,6 @@ async fn late(late: &mut Option<watch::Receiver<u64>>) {
         return std::future::pending().await;
     }
     tokio::time::sleep(GATHER).await;
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Resolves when the kernel, if there is one, has died or cannot be talked to any more; how it

@@ -12,6 +12,7 @@ mod plan;
 pub mod python;
 mod record;
 pub mod run_folder;
+mod scribe;
 mod session;
 mod settings;
 pub mod state;
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{base::ids::SessionName, kernel::output::View, notebook::record::RecordError};
@@ -97,12 +98,25 @@ pub enum SandboxError {
     Failed(#[from] Failed),
 }
 
+/// What has changed, for who wants to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// There is another session.
+    Sessions,
+    /// The notebook of that session has changed.
+    Notebook(SessionName),
+}
+
+/// How many changes a slow reader may be behind before it is only told that there were some.
+const CHANGES: usize = 256;
+
 /// All sessions of this server.
 pub struct Sandboxes {
     launcher: Arc<Launcher>,
     cells: CellSettings,
     workspace: PathBuf,
     closing: CancellationToken,
+    changes: broadcast::Sender<Change>,
     /// Held for look-ups only; `None` once the server ends.
     sessions: Mutex<Option<Open>>,
 }
@@ -122,6 +136,7 @@ impl Sandboxes {
             cells,
             workspace,
             closing: CancellationToken::new(),
+            changes: broadcast::Sender::new(CHANGES),
             sessions: Mutex::new(Some(Open::default())),
         }
     }
@@ -236,6 +251,12 @@ impl Sandboxes {
         self.cells.wait.map(Duration::from_secs_f64)
     }
 
+    /// Tells what changes from here on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
     /// How long a cell may run when its call does not say.
     #[must_use]
     pub fn default_timeout(&self) -> Duration {
@@ -293,9 +314,12 @@ impl Sandboxes {
             self.cells.clone(),
             self.workspace.clone(),
             self.closing.clone(),
+            self.changes.clone(),
         );
         open.tasks.spawn(task);
         open.by_name.insert(name.clone(), session.clone());
+        // Mostly nobody wants to be told.
+        let _ = self.changes.send(Change::Sessions);
         Ok(session)
     }
 }

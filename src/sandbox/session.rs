@@ -13,16 +13,17 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CellSettings, SandboxError,
+    CellSettings, Change, SandboxError,
     cell::{Cell, CellRun, Listener, Outcome, Phase},
     course::Stop,
     keeper::Keeper,
     launch::{Facts, LaunchError, Launcher},
     record::Record,
+    scribe::Scribe,
     state::State,
 };
 use crate::{
@@ -126,6 +127,7 @@ impl Session {
         settings: CellSettings,
         workspace: PathBuf,
         closing: CancellationToken,
+        changes: broadcast::Sender<Change>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (restarts, restarting) = mpsc::unbounded_channel();
@@ -162,7 +164,8 @@ impl Session {
             told_loss: AtomicU64::new(0),
             record: record.clone(),
         };
-        let keeper = Keeper::new(name, launcher, settings, closing, shown, restarting, record);
+        let scribe = record.map(|record| Scribe::new(name.clone(), record, changes));
+        let keeper = Keeper::new(name, launcher, settings, closing, shown, restarting, scribe);
         (Self(Arc::new(inner)), keeper.run(inbox))
     }
 
