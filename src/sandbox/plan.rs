@@ -18,7 +18,7 @@ use crate::kernel::{
 const LAUNCHER: &str = include_str!("../kernel/launcher.py");
 
 /// Kernels that cannot listen on unix sockets (measured): a word of their command line.
-const TCP_ONLY: [&str; 3] = ["xpython", "xpython_launcher", "tslab"];
+const TCP_ONLY: [&str; 2] = ["deno", "tslab"];
 
 /// The command line of a kernel and what goes with it.
 pub(super) struct Plan {
@@ -193,10 +193,10 @@ mod tests {
         let check = |program: &str, expected| {
             assert_eq!(Program::Other(spec(folder, program)).wires(), expected, "{program}");
         };
-        check("/opt/bin/xpython", (Wire::Tcp, None));
+        check("/opt/bin/deno", (Wire::Tcp, None));
         check("R", (Wire::Ipc, Some(Wire::Tcp)));
-        let mut by_module = spec(folder, "python3");
-        by_module.argv.splice(1..1, ["-m".to_owned(), "xpython_launcher".to_owned()]);
-        assert_eq!(Program::Other(by_module).wires(), (Wire::Tcp, None));
+        let mut by_path = spec(folder, "node");
+        by_path.argv.splice(1..1, ["/opt/node_modules/.bin/tslab".to_owned()]);
+        assert_eq!(Program::Other(by_path).wires(), (Wire::Tcp, None));
     }
 }
