@@ -38,11 +38,12 @@ pub(super) enum Program {
 
 impl Program {
     /// The transport, and the one to try when the kernel dies over the first. ipykernel serves unix
-    /// sockets; other kernels that are known not to get TCP at once.
+    /// sockets; other kernels that are known not to get TCP at once, and other ports when another
+    /// process has taken one.
     pub(super) fn wires(&self) -> (Wire, Option<Wire>) {
         match self {
             Self::Python(..) => (Wire::Ipc, None),
-            Self::Other(spec) if tcp_only(spec) => (Wire::Tcp, None),
+            Self::Other(spec) if tcp_only(spec) => (Wire::Tcp, Some(Wire::Tcp)),
             Self::Other(_) => (Wire::Ipc, Some(Wire::Tcp)),
         }
     }
@@ -193,10 +194,10 @@ mod tests {
         let check = |program: &str, expected| {
             assert_eq!(Program::Other(spec(folder, program)).wires(), expected, "{program}");
         };
-        check("/opt/bin/deno", (Wire::Tcp, None));
+        check("/opt/bin/deno", (Wire::Tcp, Some(Wire::Tcp)));
         check("R", (Wire::Ipc, Some(Wire::Tcp)));
         let mut by_path = spec(folder, "node");
         by_path.argv.splice(1..1, ["/opt/node_modules/.bin/tslab".to_owned()]);
-        assert_eq!(Program::Other(by_path).wires(), (Wire::Tcp, None));
+        assert_eq!(Program::Other(by_path).wires(), (Wire::Tcp, Some(Wire::Tcp)));
     }
 }
