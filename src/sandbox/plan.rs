@@ -18,7 +18,7 @@ use crate::kernel::{
 const LAUNCHER: &str = include_str!("../kernel/launcher.py");
 
 /// Kernels that cannot listen on unix sockets (measured): a word of their command line.
-const TCP_ONLY: [&str; 3] = ["xpython", "xpython_launcher", "tslab"];
+const TCP_ONLY: [&str; 2] = ["deno", "tslab"];
 
 /// The command line of a kernel and what goes with it.
 pub(super) struct Plan {
@@ -38,11 +38,12 @@ pub(super) enum Program {
 
 impl Program {
     /// The transport, and the one to try when the kernel dies over the first. ipykernel serves unix
-    /// sockets; other kernels that are known not to get TCP at once.
+    /// sockets; other kernels that are known not to get TCP at once, and other ports when another
+    /// process has taken one.
     pub(super) fn wires(&self) -> (Wire, Option<Wire>) {
         match self {
             Self::Python(..) => (Wire::Ipc, None),
-            Self::Other(spec) if tcp_only(spec) => (Wire::Tcp, None),
+            Self::Other(spec) if tcp_only(spec) => (Wire::Tcp, Some(Wire::Tcp)),
             Self::Other(_) => (Wire::Ipc, Some(Wire::Tcp)),
         }
     }
@@ -193,10 +194,10 @@ mod tests {
         let check = |program: &str, expected| {
             assert_eq!(Program::Other(spec(folder, program)).wires(), expected, "{program}");
         };
-        check("/opt/bin/xpython", (Wire::Tcp, None));
+        check("/opt/bin/deno", (Wire::Tcp, Some(Wire::Tcp)));
         check("R", (Wire::Ipc, Some(Wire::Tcp)));
-        let mut by_module = spec(folder, "python3");
-        by_module.argv.splice(1..1, ["-m".to_owned(), "xpython_launcher".to_owned()]);
-        assert_eq!(Program::Other(by_module).wires(), (Wire::Tcp, None));
+        let mut by_path = spec(folder, "node");
+        by_path.argv.splice(1..1, ["/opt/node_modules/.bin/tslab".to_owned()]);
+        assert_eq!(Program::Other(by_path).wires(), (Wire::Tcp, Some(Wire::Tcp)));
     }
 }

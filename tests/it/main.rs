@@ -14,6 +14,7 @@ mod config;
 mod first_start;
 mod hostile;
 mod install;
+mod kernels;
 mod lifecycle;
 mod long;
 mod pictures;

@@ -14,6 +14,12 @@ pub(crate) fn python() -> PathBuf {
     given.unwrap_or_else(|| repository().join("target/test-env/bin/python"))
 }
 
+/// A Python environment with other kernels, which `tests/run` makes.
+pub(crate) fn kernels() -> PathBuf {
+    let given = std::env::var_os("HUSK_TEST_KERNELS").map(PathBuf::from);
+    given.unwrap_or_else(|| repository().join("target/test-kernels"))
+}
+
 /// Where this package is.
 pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
