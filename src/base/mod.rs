@@ -1,6 +1,7 @@
 //! Floor 0: values without I/O and without tasks that every other module may use.
 
 pub mod budget;
+pub mod clock;
 pub mod ids;
 pub mod picture;
 pub mod secret;

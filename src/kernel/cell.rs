@@ -19,6 +19,10 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The same for a cell that was interrupted: ipykernel can lose the reply to one.
 const GRACE_WHEN_STOPPED: Duration = Duration::from_millis(200);
 
+/// How long output is still waited for after both halves of the end. husk's launcher sees to it that
+/// ipykernel needs none of it; other kernels publish after `idle` (Deno in 2 to 3 % of cells).
+const AFTERMATH: Duration = Duration::from_millis(20);
+
 /// How a cell ended, beside its [`Output`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
@@ -100,9 +104,13 @@ impl Cell {
         self.idle && self.reply.is_some()
     }
 
-    /// When to stop waiting for the other half; `None` while neither has come.
+    /// When to stop waiting for the other half, or for more; `None` while neither half has come.
     pub(super) fn gives_up_at(&self) -> Option<Instant> {
-        let grace = if self.stopping { GRACE_WHEN_STOPPED } else { GRACE };
+        let grace = match (self.over(), self.stopping) {
+            (true, _) => AFTERMATH,
+            (false, true) => GRACE_WHEN_STOPPED,
+            (false, false) => GRACE,
+        };
         (self.idle || self.reply.is_some()).then(|| self.last + grace)
     }
 

@@ -322,7 +322,8 @@ impl Wire {
         if let Some(watch) = running.watch.as_ref().filter(|_| !text.is_empty()) {
             watch.text(&text);
         }
-        if running.cell.over() {
+        // The journal tells that the kernel runs on husk's launcher.
+        if running.cell.over() && self.journal.is_some() {
             self.finish();
         }
     }

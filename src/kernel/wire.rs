@@ -9,13 +9,14 @@
 use std::{
     borrow::Cow,
     sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ids, secret::Secret};
+use crate::base::{clock, ids, secret::Secret};
 
 const DELIMITER: &[u8] = b"<IDS|MSG>";
 
@@ -124,7 +125,7 @@ impl Codec {
             msg_id: &id,
             session: &self.session,
             username: "husk",
-            date: date(),
+            date: clock::iso(SystemTime::now()),
             msg_type: kind,
             version: PROTOCOL,
             subshell_id: subshell,
@@ -187,30 +188,6 @@ fn in_utf8(content: &Bytes) -> Bytes {
     }
 }
 
-/// Now, as ISO 8601 in UTC with seconds: kernels read it and never use it.
-fn date() -> String {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Days since 1970-01-01 as year, month, day (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let doe = z % 146_097;
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + u64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -265,18 +242,6 @@ mod tests {
         let other = Codec::new(&Secret::new("other".into()));
         assert_eq!(other.decode(&frames), Err(WireError::Signature));
         assert_eq!(codec.decode(&frames[..4]), Err(WireError::Shape));
-    }
-
-    #[test]
-    fn dates_are_civil() {
-        for (days, civilised) in [
-            (0, (1970, 1, 1)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (20_780, (2026, 11, 23)),
-        ] {
-            assert_eq!(civil(days), civilised);
-        }
     }
 
     proptest! {

@@ -5,11 +5,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rmcp::{RoleServer, service::RequestContext};
+use rmcp::{
+    RoleServer,
+    model::{InputRequiredResult, InputResponses},
+    service::RequestContext,
+};
 use tokio::time::Instant;
 
-use super::{Context, progress::Progress, reply::Reply};
-use crate::sandbox::{CellRun, MAX_TIMEOUT, Stop};
+use super::{
+    Context,
+    ask::{self, Resumed, Way},
+    progress::Progress,
+    reply::{Denial, Reply},
+    task,
+};
+use crate::sandbox::{CellRun, MAX_TIMEOUT, Phase, Stop};
 
 /// How long hosts that say nothing let a call take, with a margin: most cut at 60 s.
 const MOST_HOSTS: Duration = Duration::from_secs(50);
@@ -68,19 +78,52 @@ pub(super) struct Attending {
     pub(super) wait: Duration,
     /// The offset of the output from which the answer shows it; otherwise what is new.
     pub(super) from: Option<u64>,
+    /// How often the call has come back with an answer of the user's.
+    pub(super) rounds: u32,
+    /// Whether a cell that goes on may become a task.
+    pub(super) may_be_task: bool,
+}
+
+/// What ended the waiting.
+enum Waited {
+    /// The cell is over, or the time is.
+    Done,
+    /// The host has to ask the user, and call again.
+    Asks(InputRequiredResult),
 }
 
 impl Attending {
+    /// A call that has come back with an answer of the user's: it attends the cell that asked.
+    pub(super) fn resumed(
+        context: Arc<Context>,
+        request: RequestContext<RoleServer>,
+        (state, responses): (String, InputResponses),
+        wait: Duration,
+    ) -> Result<Self, Denial> {
+        let Some(Resumed { run, rounds }) = context.pending.resume(&state, responses) else {
+            return Err(Denial {
+                by: "arguments",
+                code: "unknown_request_state",
+                reason: "no cell waits for this answer".to_owned(),
+                retry_after_s: None,
+                hint: Some("the code was not run again; ask with notebook_wait_cell".to_owned()),
+            });
+        };
+        Ok(Self { context, request, run, wait, from: None, rounds, may_be_task: false })
+    }
+
     /// Waits, telling progress, and answers.
     pub(super) async fn answer(self, progress: Option<Progress>) -> Reply {
-        let wait = self.wait();
-        let streamed = match progress {
-            Some(progress) => progress.during(wait).await,
-            None => {
-                wait.await;
-                None
-            }
+        let (waited, streamed) = match progress {
+            Some(progress) => progress.during(self.wait()).await,
+            None => (self.wait().await, None),
         };
+        if let Waited::Asks(question) = waited {
+            return Reply::instead(question);
+        }
+        if self.may_be_task && !self.run.is_over() && task::wanted(&self.request) {
+            return Reply::instead(task::created(&self.run));
+        }
         let reply = Reply::cell(&self.context.sandboxes, &self.run, self.from).await;
         match streamed {
             Some(streamed) => reply.with_meta(super::progress::STREAM, streamed),
@@ -88,12 +131,42 @@ impl Attending {
         }
     }
 
-    /// Until the cell is over, or the time is.
-    async fn wait(&self) {
-        let end = Instant::now() + self.wait;
-        tokio::select! {
-            _ = self.run.over() => {}
-            () = tokio::time::sleep_until(end) => {}
+    /// Until the cell is over, or the time is; what it asks meanwhile is asked. The time that the
+    /// user takes does not count.
+    async fn wait(&self) -> Waited {
+        let way = Way::of(&self.request);
+        let mut end = Instant::now() + self.wait;
+        let mut asked = 0;
+        loop {
+            let phase = tokio::select! {
+                phase = self.run.turns(asked) => phase,
+                () = tokio::time::sleep_until(end) => return Waited::Done,
+            };
+            let Phase::Running { question: Some((number, question)), .. } = phase else {
+                return Waited::Done;
+            };
+            asked = number;
+            match way {
+                Way::None => {}
+                Way::Rounds => {
+                    let pending = &self.context.pending;
+                    return match pending.ask(&self.run, number, question, self.rounds) {
+                        Some(result) => Waited::Asks(result),
+                        // It has asked too often for one call: the next one goes on.
+                        None => Waited::Done,
+                    };
+                }
+                Way::Request => {
+                    let begun = Instant::now();
+                    tokio::select! {
+                        answer = ask::ask(&self.request.peer, &question) => {
+                            ask::give(&self.run, number, answer);
+                        }
+                        _ = self.run.over() => return Waited::Done,
+                    }
+                    end += begun.elapsed();
+                }
+            }
         }
     }
 }

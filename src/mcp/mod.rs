@@ -5,6 +5,7 @@
 //! [`tools`] holds one file a tool, [`reply`] makes the answers, [`transport`] moves bytes, and
 //! [`client`] is the way by which `husk run` uses this very server.
 
+mod ask;
 mod attend;
 mod changes;
 pub mod client;
@@ -12,6 +13,7 @@ mod order;
 mod progress;
 pub mod reply;
 mod resources;
+mod task;
 pub mod tools;
 pub mod transport;
 
@@ -20,10 +22,11 @@ use std::{sync::Arc, time::Duration};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-        SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
+        CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult,
+        Implementation, InputResponses, JsonObject, ListResourceTemplatesResult,
+        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+        SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -52,13 +55,20 @@ pub struct Context {
     pub default_session: SessionName,
     /// Counts the calls.
     pub meter: Arc<Meter>,
+    /// Questions of cells that hosts were given to ask.
+    pub pending: ask::Pending,
 }
 
 impl Context {
     /// A context that has counted nothing yet.
     #[must_use]
     pub fn new(sandboxes: Sandboxes, default_session: SessionName) -> Self {
-        Self { sandboxes, default_session, meter: Arc::new(Meter::new(Instant::now())) }
+        Self {
+            sandboxes,
+            default_session,
+            meter: Arc::new(Meter::new(Instant::now())),
+            pending: ask::Pending::default(),
+        }
     }
 }
 
@@ -66,8 +76,16 @@ impl Context {
 #[derive(Clone)]
 struct Payload {
     tool: &'static tools::Definition,
+    call: Call,
+}
+
+/// A tool call as the tools get it.
+#[derive(Clone)]
+struct Call {
     arguments: JsonObject,
-    context: RequestContext<RoleServer>,
+    request: RequestContext<RoleServer>,
+    /// Set when the call comes back with the answer to a question.
+    resumed: Option<(String, InputResponses)>,
 }
 
 /// The MCP server. Cloning it is cheap; clones share everything.
@@ -86,8 +104,8 @@ impl Server {
         let inner = {
             let context = Arc::clone(&context);
             tower::service_fn(move |call: ToolCall<Payload>| {
-                let Payload { tool, arguments, context: request } = call.payload;
-                let reply = (tool.run)(Arc::clone(&context), arguments, request);
+                let Payload { tool, call } = call.payload;
+                let reply = (tool.run)(Arc::clone(&context), call);
                 async move { Ok(reply.await) }
             })
         };
@@ -118,6 +136,7 @@ impl ServerHandler for Server {
             .enable_resources()
             .enable_resources_list_changed()
             .enable_resources_subscribe()
+            .enable_tasks()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(implementation)
@@ -194,6 +213,30 @@ impl ServerHandler for Server {
         Ok(())
     }
 
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        task::get(&self.context, &request.task_id).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        task::update(&self.context, &request.task_id, request.input_responses)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        task::cancel(&self.context, &request.task_id)
+    }
+
     fn get_tool(&self, name: &str) -> Option<Tool> {
         self.tools.iter().find(|tool| tool.name == name).cloned()
     }
@@ -207,22 +250,24 @@ impl ServerHandler for Server {
             return Err(unknown_tool(&request.name));
         };
         let arguments = request.arguments.unwrap_or_default();
+        let responses = request.input_responses.unwrap_or_default();
+        let resumed = request.request_state.map(|state| (state, responses));
+        // A call that has no place, or whose tool needs none, lets the others pass.
+        if (!tool.in_order || resumed.is_some())
+            && let Some(ticket) = context.extensions.get::<Ticket>()
+        {
+            ticket.pass();
+        }
         let call = ToolCall {
             tool: tool.name,
             cost: arguments.values().map(|value| budget::tokens(&value.to_string())).sum(),
             deadline: (tool.deadline)(&self.context, &arguments),
             cancelled: context.ct.clone(),
-            payload: Payload { tool, arguments, context },
+            payload: Payload { tool, call: Call { arguments, request: context, resumed } },
         };
-        // A call that has no place, or whose tool needs none, lets the others pass.
-        if !tool.in_order
-            && let Some(ticket) = call.payload.context.extensions.get::<Ticket>()
-        {
-            ticket.pass();
-        }
         let mut stack = self.stack.clone();
         let reply = stack.ready().await?.call(call).await?;
-        Ok(CallToolResult::from(reply).into())
+        Ok(reply.into())
     }
 }
 

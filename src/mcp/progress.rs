@@ -73,14 +73,14 @@ impl Progress {
 
     /// Sends progress until `work` is done, and what is left then; what a client that wants all
     /// has to know of it.
-    pub(super) async fn during(self, work: impl Future<Output = ()>) -> Option<Value> {
+    pub(super) async fn during<T>(self, work: impl Future<Output = T>) -> (T, Option<Value>) {
         let mut work = pin!(work);
         let begun = Instant::now();
         let mut sent = 0.0;
-        loop {
+        let done = loop {
             let silent = tokio::select! {
                 biased;
-                () = &mut work => break,
+                done = &mut work => break done,
                 () = self.gathered.more.notified() => false,
                 () = tokio::time::sleep(HEARTBEAT) => true,
             };
@@ -96,16 +96,16 @@ impl Progress {
             };
             tokio::select! {
                 biased;
-                () = &mut work => break,
+                done = &mut work => break done,
                 () = paced => {}
             }
-        }
+        };
         if !self.all {
-            return None;
+            return (done, None);
         }
         self.send(&mut sent, None).await;
         let pending = self.gathered.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(json!({ "bytes": pending.bytes, "whole": !pending.broken }))
+        (done, Some(json!({ "bytes": pending.bytes, "whole": !pending.broken })))
     }
 
     async fn send(&self, sent: &mut f64, alive: Option<String>) {

@@ -7,13 +7,13 @@
 use std::{
     io::{self, Write},
     ops::Range,
-    time::SystemTime,
 };
 
 use serde::Serialize;
 use serde_json::{Map, Value, json, ser::PrettyFormatter};
 
 use super::document::{Cell, Header, Output};
+use crate::base::clock::iso;
 
 /// Longest id of a cell that leaves room for the `-title` of its heading, in characters.
 const LONGEST_ID: usize = 58;
@@ -205,25 +205,6 @@ fn heading(description: &str) -> Option<String> {
     (!words.is_empty()).then(|| format!("## {}", words.join(" ")))
 }
 
-/// A time as ISO 8601 in UTC with microseconds, as Jupyter writes it.
-fn iso(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    // Source: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let micros = since.subsec_micros();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
-}
-
 /// JSON one blank a level, to stand `depth` levels deep.
 fn pretty(value: &Value, depth: usize) -> Vec<u8> {
     let mut to = Indented { json: Vec::new(), pad: vec![b' '; depth] };
@@ -257,7 +238,7 @@ impl Write for Indented {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -310,18 +291,6 @@ mod tests {
         let lost = read(Cell { status: "kernel_died".into(), ..cell() });
         assert!(lost[0]["metadata"]["execution"].get("shell.execute_reply").is_none());
         assert_eq!(lost[0]["metadata"]["tags"], json!(["skip-execution"]));
-    }
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        let check = |seconds, expected: &str| {
-            assert_eq!(&iso(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))[..19], expected);
-        };
-        check(0, "1970-01-01T00:00:00");
-        check(951_782_399, "2000-02-28T23:59:59");
-        check(951_782_400, "2000-02-29T00:00:00");
-        check(1_735_689_599, "2024-12-31T23:59:59");
-        check(4_107_542_400, "2100-03-01T00:00:00");
     }
 
     #[test]

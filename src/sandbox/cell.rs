@@ -20,7 +20,10 @@ use super::{
     stop::Stopped,
 };
 use crate::{
-    base::ids::SessionName,
+    base::{
+        ids::{self, SessionName},
+        secret::Secret,
+    },
     jail::Exit,
     kernel::{self, Finished, Line, event::Question, output::Output},
 };
@@ -107,6 +110,10 @@ pub struct CellRun {
     pub cell: Cell,
     /// What it puts out.
     pub output: Arc<Output>,
+    /// When it was asked for.
+    pub queued_at: SystemTime,
+    /// Only who was told it can know it.
+    pub secret: Secret,
     phase: watch::Sender<Phase>,
     stop: watch::Sender<Option<Stop>>,
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
@@ -130,6 +137,8 @@ impl CellRun {
             number,
             cell,
             output,
+            queued_at: SystemTime::now(),
+            secret: Secret::new(ids::random_hex(16)),
             phase: watch::Sender::new(Phase::Queued),
             stop: watch::Sender::new(None),
             listeners: Mutex::default(),
@@ -208,16 +217,28 @@ impl CellRun {
 
     /// Tells it what it asked.
     pub fn answer(&self, number: u64, text: String) {
-        let mut fits = false;
-        self.phase.send_if_modified(|phase| {
-            if let Phase::Running { question, .. } = phase {
-                fits = question.take_if(|(asked, _)| *asked == number).is_some();
-            }
-            false
-        });
-        if fits && let Some(line) = self.line.get() {
+        if self.stops_asking(number)
+            && let Some(line) = self.line.get()
+        {
             line.input(text);
         }
+    }
+
+    /// It gets no answer: it is interrupted.
+    pub fn decline(&self, number: u64) {
+        if self.stops_asking(number) {
+            self.stop(Stop::Declined);
+        }
+    }
+
+    /// Whether that was its question until now.
+    fn stops_asking(&self, number: u64) -> bool {
+        self.phase.send_if_modified(|phase| match phase {
+            Phase::Running { question, .. } => {
+                question.take_if(|(asked, _)| *asked == number).is_some()
+            }
+            _ => false,
+        })
     }
 
     /// Tells every listener.

@@ -41,6 +41,8 @@ pub enum Stop {
     Cancelled,
     /// Somebody asked for an interrupt.
     Interrupted,
+    /// The user did not answer what it asked.
+    Declined,
     /// Somebody asked for a fresh kernel.
     Restarted,
 }
@@ -80,6 +82,7 @@ pub(super) async fn until_the_end(
     bounds: Bounds<'_>,
 ) -> End {
     let Bounds { timeout, grace, run, closing } = bounds;
+    let mut declined = false;
     let stopping = tokio::select! {
         finished = execution.finished() => return ended(kernel, finished).await,
         exit = kernel.process.exited() => {
@@ -91,12 +94,17 @@ pub(super) async fn until_the_end(
         stop = run.stopped() => match stop {
             Stop::Cancelled => Status::Cancelled,
             Stop::Interrupted => Status::Interrupted,
+            Stop::Declined => {
+                declined = true;
+                Status::Interrupted
+            }
             Stop::Restarted => return restarted(kernel, execution).await,
         },
         () = closing.cancelled() => return broken(kernel, execution, "husk is shutting down".to_owned()).await,
     };
     let stop::Leaves { stopped, exit, finished } = stop::stop(kernel, &mut execution, grace).await;
-    End { status: stopping, finished, stopped: Some(stopped), exit, cause: None }
+    let cause = declined.then(|| "what it asked with input() got no answer".to_owned());
+    End { status: stopping, finished, stopped: Some(stopped), exit, cause }
 }
 
 /// The cell ended by the kernel's word.

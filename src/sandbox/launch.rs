@@ -85,6 +85,8 @@ pub struct Facts {
     pub pid: u32,
     /// Its init's process id.
     pub init_pid: Option<i32>,
+    /// Optional features that it says it has, for example `kernel subshells`.
+    pub features: Vec<String>,
     /// When it answered first.
     pub started: SystemTime,
 }
@@ -265,6 +267,7 @@ impl Launcher {
             program: program.into(),
             pid: process.pid(),
             init_pid: process.init_pid(),
+            features: info.features.clone(),
             started: SystemTime::now(),
         };
         Ok(Kernel {

@@ -10,7 +10,7 @@ mod notes;
 
 use std::{error::Error, time::Duration};
 
-use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, MetaObject};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -30,6 +30,8 @@ pub struct Reply {
     kind: Kind,
     cost: u64,
     meta: Option<MetaObject>,
+    /// What is answered instead of a result.
+    instead: Option<Box<CallToolResponse>>,
 }
 
 /// A call that was not carried out, and what to do about it.
@@ -77,7 +79,7 @@ impl Reply {
             _ => 0,
         };
         let cost = content.iter().map(block).sum();
-        Self { content, structured, failed, kind, cost, meta: None }
+        Self { content, structured, failed, kind, cost, meta: None, instead: None }
     }
 
     /// The answer to a call that the sandbox could not carry out.
@@ -110,6 +112,14 @@ impl Reply {
         let hint = hint.map(str::to_owned);
         let reason = chain(error);
         Self::refusal(Denial { by: "sandbox", code, reason, retry_after_s: None, hint }, kind)
+    }
+
+    /// Another kind of answer than a result: a question, a task.
+    #[must_use]
+    pub fn instead(response: impl Into<CallToolResponse>) -> Self {
+        let mut reply = Self::new(Vec::new(), Value::Null, false, Kind::Done);
+        reply.instead = Some(Box::new(response.into()));
+        reply
     }
 
     /// Notes for the client itself.
@@ -166,6 +176,15 @@ impl Answer for Reply {
             Denial { by: "husk", code: "panic", reason, retry_after_s: None, hint },
             Kind::Fault,
         )
+    }
+}
+
+impl From<Reply> for CallToolResponse {
+    fn from(mut reply: Reply) -> Self {
+        match reply.instead.take() {
+            Some(instead) => *instead,
+            None => CallToolResult::from(reply).into(),
+        }
     }
 }
 

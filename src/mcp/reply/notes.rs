@@ -29,7 +29,9 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
             notes.push(format!("the cell was interrupted after {seconds:.1} s"));
         }
         Status::Interrupted => {
-            notes.push(format!("the cell was interrupted after {seconds:.1} s by {how}"));
+            let why = outcome.cause.as_ref().filter(|_| outcome.exit.is_none());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            notes.push(format!("the cell was interrupted after {seconds:.1} s by {how}{why}"));
         }
         Status::Cancelled => {
             notes.push(format!("cancelled: the cell was stopped after {seconds:.1} s by {how}"));

@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rmcp::{RoleServer, model::JsonObject, service::RequestContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Definition, Hints, Running};
 use crate::{
     base::ids::SessionName,
-    mcp::{Context, reply::Reply},
+    mcp::{Call, Context, reply::Reply},
     sandbox::{CellRun, Phase, SandboxError, Stopped},
 };
 
@@ -59,13 +58,9 @@ pub struct Output {
     generation: Option<u64>,
 }
 
-fn run(
-    context: Arc<Context>,
-    arguments: JsonObject,
-    _request: RequestContext<RoleServer>,
-) -> Running {
+fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
-        let understood = super::arguments::<Args>(TOOL.name, arguments).and_then(|args| {
+        let understood = super::arguments::<Args>(TOOL.name, call.arguments).and_then(|args| {
             Ok((super::session(&context, args.session.as_deref())?, args.restart))
         });
         let (session, restart) = match understood {

@@ -9,17 +9,15 @@ pub mod wait_cell;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use rmcp::{
-    RoleServer,
     handler::server::common::{schema_for_input, schema_for_output},
     model::{JsonObject, Tool, ToolAnnotations},
-    service::RequestContext,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Context,
+    Call, Context,
     reply::{Denial, Reply},
 };
 use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
@@ -44,7 +42,7 @@ pub struct Definition {
     output: Option<fn() -> Arc<JsonObject>>,
     /// The longest that a call with these arguments may take.
     pub(super) deadline: fn(&Context, &JsonObject) -> Duration,
-    pub(super) run: fn(Arc<Context>, JsonObject, RequestContext<RoleServer>) -> Running,
+    pub(super) run: fn(Arc<Context>, Call) -> Running,
 }
 
 struct Hints {

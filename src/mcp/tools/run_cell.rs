@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rmcp::{RoleServer, model::JsonObject, service::RequestContext};
+use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,7 +10,8 @@ use super::{Definition, Hints, Running};
 use crate::{
     base::ids::SessionName,
     mcp::{
-        Context,
+        Call, Context,
+        ask::Way,
         attend::{self, Attending, Begun},
         order::Ticket,
         progress::Progress,
@@ -57,18 +58,22 @@ pub struct Args {
     pub session: Option<String>,
 }
 
-fn run(
-    context: Arc<Context>,
-    arguments: JsonObject,
-    request: RequestContext<RoleServer>,
-) -> Running {
+fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
-        let (session, cell, wait) = match understood(&context, arguments) {
+        let Call { arguments, request, resumed } = call;
+        let (session, mut cell, wait) = match understood(&context, arguments) {
             Ok(understood) => understood,
             Err(denial) => return Reply::denied(denial),
         };
         let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
         let progress = Progress::of(&request);
+        if let Some(resumed) = resumed {
+            return match Attending::resumed(context, request, resumed, wait) {
+                Ok(attending) => attending.answer(progress).await,
+                Err(denial) => Reply::denied(denial),
+            };
+        }
+        cell.asks = Way::of(&request) != Way::None;
         let listener = progress.as_ref().map(Progress::listener);
         let ticket = request.extensions.get::<Ticket>().cloned();
         if let Some(ticket) = &ticket {
@@ -86,7 +91,9 @@ fn run(
             listener.note(&format!("queued: {ahead} before it"));
         }
         let begun = Begun::new(&run);
-        let reply = Attending { context, request, run, wait, from: None }.answer(progress).await;
+        let attending =
+            Attending { context, request, run, wait, from: None, rounds: 0, may_be_task: true };
+        let reply = attending.answer(progress).await;
         begun.keep();
         reply
     })

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use rmcp::{RoleServer, model::JsonObject, service::RequestContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ use crate::{
     base::ids::SessionName,
     jail,
     mcp::{
-        Context, LOOKING,
+        Call, Context, LOOKING,
         reply::{Denial, Reply},
     },
     sandbox::{Snapshot, state::State},
@@ -71,6 +70,15 @@ struct Session {
     #[serde(skip_serializing_if = "Option::is_none")]
     processes: Option<usize>,
     workspace: String,
+    /// Where the session is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notebook: Option<String>,
+    /// Optional features of the kernel.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    features: Vec<String>,
+    /// The cell under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<String>,
     /// Isolation in force; `none`: cells can do what this user can.
     isolation: &'static str,
 }
@@ -81,13 +89,9 @@ pub struct Output {
     sessions: Vec<Session>,
 }
 
-fn run(
-    context: Arc<Context>,
-    arguments: JsonObject,
-    _request: RequestContext<RoleServer>,
-) -> Running {
+fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
-        let args: Args = match super::arguments(TOOL.name, arguments) {
+        let args: Args = match super::arguments(TOOL.name, call.arguments) {
             Ok(args) => args,
             Err(denial) => return Reply::denied(denial),
         };
@@ -152,6 +156,9 @@ fn told(snapshot: Snapshot) -> Session {
         cpu_s: usage.map(|usage| usage.cpu_seconds),
         processes: usage.map(|usage| usage.processes),
         workspace: snapshot.workspace.display().to_string(),
+        notebook: snapshot.notebook.map(|path| path.display().to_string()),
+        features: facts.map(|facts| facts.features).unwrap_or_default(),
+        running: snapshot.running,
         isolation: jail::ISOLATION,
     }
 }

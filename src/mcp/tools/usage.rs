@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rmcp::{RoleServer, model::JsonObject, service::RequestContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 use super::{Definition, Hints, Running};
 use crate::{
     guard::usage::{self, Summary},
-    mcp::{Context, LOOKING, reply::Reply},
+    mcp::{Call, Context, LOOKING, reply::Reply},
 };
 
 /// The tool.
@@ -59,13 +58,9 @@ pub struct Output {
     by_tool: Vec<ToolCounts>,
 }
 
-fn run(
-    context: Arc<Context>,
-    arguments: JsonObject,
-    _request: RequestContext<RoleServer>,
-) -> Running {
+fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
-        if let Err(denial) = super::arguments::<Args>(TOOL.name, arguments) {
+        if let Err(denial) = super::arguments::<Args>(TOOL.name, call.arguments) {
             return Reply::denied(denial);
         }
         let output = told(&context.meter.summary(Instant::now()));

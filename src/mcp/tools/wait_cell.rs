@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use rmcp::{RoleServer, model::JsonObject, service::RequestContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Definition, Hints, Running};
 use crate::mcp::{
-    Context,
+    Call, Context,
     attend::{self, Attending},
     progress::Progress,
     reply::{Denial, Reply},
@@ -51,15 +50,11 @@ pub struct Args {
     pub session: Option<String>,
 }
 
-fn run(
-    context: Arc<Context>,
-    arguments: JsonObject,
-    request: RequestContext<RoleServer>,
-) -> Running {
+fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
-        match attending(context, arguments, request) {
+        let progress = Progress::of(&call.request);
+        match attending(context, call) {
             Ok(attending) => {
-                let progress = Progress::of(&attending.request);
                 let listener = progress.as_ref().map(Progress::listener);
                 if let Some(listener) = &listener {
                     attending.run.listen(listener);
@@ -71,11 +66,8 @@ fn run(
     })
 }
 
-fn attending(
-    context: Arc<Context>,
-    arguments: JsonObject,
-    request: RequestContext<RoleServer>,
-) -> Result<Attending, Reply> {
+fn attending(context: Arc<Context>, call: Call) -> Result<Attending, Reply> {
+    let Call { arguments, request, resumed } = call;
     let understood = || -> Result<_, Denial> {
         let args: Args = super::arguments(TOOL.name, arguments)?;
         let session = super::session(&context, args.session.as_deref())?;
@@ -83,8 +75,11 @@ fn attending(
         Ok((args, session, wait))
     };
     let (args, session, wait) = understood().map_err(Reply::denied)?;
+    let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
+    if let Some(resumed) = resumed {
+        return Attending::resumed(context, request, resumed, wait).map_err(Reply::denied);
+    }
     let run =
         context.sandboxes.cell(&session, &args.cell).map_err(|error| Reply::no_sandbox(&error))?;
-    let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
-    Ok(Attending { context, request, run, wait, from: args.from })
+    Ok(Attending { context, request, run, wait, from: args.from, rounds: 0, may_be_task: false })
 }
