@@ -58,8 +58,13 @@ pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
     };
     let project = config.workspace.clone().unwrap_or(folder);
     let launcher = launcher(config, project, data);
-    let sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
-    Ok(Arc::new(Context::new(sandboxes, session)))
+    let mut sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
+    if let Some(file) = &config.connection_file {
+        sandboxes = sandboxes.attached(session.clone(), file.clone());
+    }
+    let mut context = Context::new(sandboxes, session);
+    context.allow_attach = config.launch.attach;
+    Ok(Arc::new(context))
 }
 
 /// What kernels are started with, from the settings.

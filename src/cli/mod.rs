@@ -41,6 +41,9 @@ struct SettingFlags {
     /// Start this installed Jupyter kernel instead (`husk doctor` lists them) [variable: HUSK_KERNEL]
     #[arg(long, global = true, value_name = "NAME")]
     kernel: Option<String>,
+    /// Talk to the running kernel of this connection file [variable: HUSK_CONNECTION_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    connection_file: Option<PathBuf>,
     /// Name of the default session [variable: HUSK_SESSION]
     #[arg(long, global = true, value_name = "NAME")]
     session: Option<String>,
@@ -130,6 +133,7 @@ fn load(flags: &SettingFlags) -> Result<Loaded, config::Faults> {
     let given = [
         ("python", "--python", path(&flags.python)),
         ("kernel", "--kernel", text(&flags.kernel)),
+        ("connection_file", "--connection-file", path(&flags.connection_file)),
         ("session", "--session", text(&flags.session)),
         ("workspace", "--workspace", path(&flags.workspace)),
         ("log", "--log", text(&flags.log)),

@@ -45,6 +45,9 @@ pub struct Config {
     pub python: Option<PathBuf>,
     /// Name of the installed kernelspec to start.
     pub kernel: Option<String>,
+    /// Connection file of a running kernel that the default session talks to, a path as for
+    /// `workspace`.
+    pub connection_file: Option<PathBuf>,
     /// Folder for what husk keeps, a path as for `workspace`; unset means `husk` in the platform's
     /// data folder.
     pub data_dir: Option<PathBuf>,
@@ -69,6 +72,7 @@ impl Default for Config {
             workspace: None,
             python: None,
             kernel: None,
+            connection_file: None,
             data_dir: None,
             log: "warn,husk=info,rmcp=error".to_owned(),
             cells: CellSettings::default(),
@@ -96,10 +100,11 @@ impl Config {
     }
 
     /// The settings that are paths, under their keys.
-    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 3] {
+    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 4] {
         [
             ("workspace", &mut self.workspace),
             ("python", &mut self.python),
+            ("connection_file", &mut self.connection_file),
             ("data_dir", &mut self.data_dir),
         ]
     }

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::TcpListener,
+    net::{IpAddr, Ipv4Addr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -41,6 +41,22 @@ pub struct Connection {
 /// Why a connection could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
+    /// A connection file that somebody else wrote cannot be read.
+    #[error("cannot read the connection file `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A connection file that somebody else wrote cannot be used.
+    #[error("cannot use the connection file `{}`: {why}", .path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The run folder's path leaves no room for a socket's name.
     #[error(
         "the run folder `{}` is too long for unix sockets ({MAX_SOCKET_PATH} bytes with the socket's name); \
@@ -90,7 +106,7 @@ impl Connection {
         let info = info(outer, wire, &key).map_err(failed)?;
         let endpoint = |port| match wire {
             Wire::Ipc => Endpoint::Ipc(outer.join(format!("k-{port}"))),
-            Wire::Tcp => Endpoint::Tcp(port),
+            Wire::Tcp => Endpoint::Tcp((Ipv4Addr::LOCALHOST, port).into()),
         };
         let file = outer.join("connection.json");
         write_private(&file, &info).map_err(failed)?;
@@ -101,6 +117,44 @@ impl Connection {
             iopub: endpoint(info.iopub_port),
             key,
             file,
+            inner: inner.to_owned(),
+        })
+    }
+}
+
+impl Connection {
+    /// Reads the connection file of a kernel that somebody else started. `inner` is as in
+    /// [`Self::prepare`].
+    ///
+    /// # Errors
+    /// [`ConnectionError`].
+    pub fn of_file(file: &Path, inner: &Path) -> Result<Self, ConnectionError> {
+        let text = std::fs::read(file)
+            .map_err(|source| ConnectionError::Read { path: file.to_owned(), source })?;
+        let unusable = |why| ConnectionError::Unusable { path: file.to_owned(), why };
+        let info: ConnectionInfo =
+            serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        if info.signature_scheme != "hmac-sha256" {
+            return Err(unusable(format!("husk cannot sign with `{}`", info.signature_scheme)));
+        }
+        if info.key.is_empty() {
+            return Err(unusable(
+                "it has no key, so anybody could speak for the kernel".to_owned(),
+            ));
+        }
+        let ip: Option<IpAddr> = info.ip.parse().ok();
+        let endpoint = |port: u16| match (&info.transport, ip) {
+            (Transport::IPC, _) => Ok(Endpoint::Ipc(format!("{}-{port}", info.ip).into())),
+            (Transport::TCP, Some(ip)) => Ok(Endpoint::Tcp((ip, port).into())),
+            (Transport::TCP, None) => Err(unusable(format!("`{}` is no IP address", info.ip))),
+        };
+        Ok(Self {
+            shell: endpoint(info.shell_port)?,
+            control: endpoint(info.control_port)?,
+            stdin: endpoint(info.stdin_port)?,
+            iopub: endpoint(info.iopub_port)?,
+            key: Secret::new(info.key.clone()),
+            file: file.to_owned(),
             inner: inner.to_owned(),
         })
     }

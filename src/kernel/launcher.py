@@ -1,11 +1,12 @@
 """Starts ipykernel the way husk needs it. Arguments: connection file, journal, then ipykernel's own.
 
-Differs from `python -m ipykernel_launcher` in four things, each for one promise:
+Differs from `python -m ipykernel_launcher` in five things, each for one promise:
 - iopub never drops: it waits for the server when more than its high-water mark is queued.
 - every write is also noted in a memory-mapped journal, so that text that was printed before a
   crash is not lost with the process (layout: src/kernel/journal.rs).
 - one huge print becomes many messages of at most a million characters.
 - `sys.stdout.close()` in a cell does not break every later cell.
+- a request on a subshell is no cell: it neither runs the hooks of one nor counts in the journal.
 Whatever of this a version of ipykernel does not offer is left out; the kernel starts all the same.
 """
 import hashlib
@@ -87,7 +88,9 @@ class Stream(iostream.OutStream):
 
     def set_parent(self, parent):
         request = (parent.get("header") or {}).get("msg_id") or ""
-        if self._mine() and request != self._request:
+        # A subshell's request is no cell: the journal stays with the one that runs.
+        main = threading.current_thread() is threading.main_thread()
+        if main and self._mine() and request != self._request:
             self._request = request
             with self._journal.lock:
                 self._journal.begin_cell(request)
@@ -126,6 +129,18 @@ class WaitingContext:
 
 class KernelApp(IPKernelApp):
     name = "husk-kernel"
+
+    def init_shell(self):
+        super().init_shell()
+        # What hooks do after a cell (show its figures) a look at variables on a subshell must not.
+        events = getattr(self.shell, "events", None)
+        if events is not None:
+            trigger = events.trigger
+            events.trigger = lambda *args, **kwargs: (
+                trigger(*args, **kwargs)
+                if threading.current_thread() is threading.main_thread()
+                else None
+            )
 
     def init_iopub(self, context):
         super().init_iopub(WaitingContext(context))

@@ -14,6 +14,7 @@ pub mod journal;
 mod json;
 mod late;
 pub mod output;
+pub mod peek;
 pub mod relay;
 pub mod spec;
 mod task;

@@ -55,6 +55,8 @@ pub struct Context {
     pub default_session: SessionName,
     /// Counts the calls.
     pub meter: Arc<Meter>,
+    /// Whether a call may name the connection file of a kernel that somebody else started.
+    pub allow_attach: bool,
     /// Questions of cells that hosts were given to ask.
     pub pending: ask::Pending,
 }
@@ -67,6 +69,7 @@ impl Context {
             sandboxes,
             default_session,
             meter: Arc::new(Meter::new(Instant::now())),
+            allow_attach: false,
             pending: ask::Pending::default(),
         }
     }

@@ -60,6 +60,8 @@ pub struct Outcome {
     pub stopped: Option<Stopped>,
     /// How the kernel died.
     pub exit: Option<Exit>,
+    /// Whether the kernel is somebody else's.
+    pub foreign: bool,
     /// Why husk ended the kernel, when it did.
     pub cause: Option<String>,
     /// Why it is not in the session's notebook, when it is not.

@@ -85,7 +85,7 @@ pub(super) async fn until_the_end(
     let mut declined = false;
     let stopping = tokio::select! {
         finished = execution.finished() => return ended(kernel, finished).await,
-        exit = kernel.process.exited() => {
+        exit = kernel.body.exited() => {
             let finished = stop::bury(kernel, &mut execution).await;
             return End { status: Status::KernelDied, finished, stopped: None, exit: Some(exit), cause: None };
         }
@@ -119,7 +119,8 @@ async fn ended(kernel: &Kernel, finished: Option<Finished>) -> End {
             let interrupted = failure.name == "KeyboardInterrupt";
             end.status = if interrupted { Status::Interrupted } else { Status::Error };
         }
-        Some(Finished { asks_exit: true, .. }) => {
+        // A kernel that is not husk's does as it likes.
+        Some(Finished { asks_exit: true, .. }) if kernel.body.is_own() => {
             end.cause = Some("the cell called exit()".to_owned())
         }
         Some(_) => {}

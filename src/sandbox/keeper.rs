@@ -12,9 +12,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CellSettings,
+    CellSettings, Source,
     cell::{CellRun, Outcome, Phase},
     course::{self, Bounds},
+    inspect::Asked,
     launch::{Kernel, LaunchError, Launcher},
     scribe::Scribe,
     session::{Failed, Order, Restart, Shown, Snapshot},
@@ -31,6 +32,7 @@ const GATHER: Duration = Duration::from_millis(200);
 /// See the module's documentation.
 pub(super) struct Keeper {
     name: SessionName,
+    source: Source,
     launcher: Arc<Launcher>,
     settings: CellSettings,
     closing: CancellationToken,
@@ -47,6 +49,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(
         name: SessionName,
+        source: Source,
         launcher: Arc<Launcher>,
         settings: CellSettings,
         closing: CancellationToken,
@@ -56,6 +59,7 @@ impl Keeper {
     ) -> Self {
         Self {
             name,
+            source,
             launcher,
             settings,
             closing,
@@ -119,7 +123,9 @@ impl Keeper {
         };
         run.ends(Phase::Over(outcome));
         self.write_late().await;
-        if self.kernel.is_none() && self.restarts.is_empty() && !self.closing.is_cancelled() {
+        let own = !matches!(self.source, Source::File(_));
+        if self.kernel.is_none() && own && self.restarts.is_empty() && !self.closing.is_cancelled()
+        {
             // The next call shall find a kernel; when the start fails, it is told why.
             drop(self.ready().await);
         }
@@ -149,13 +155,18 @@ impl Keeper {
         self.happened(Happened::StartBegan);
         let workspace = self.shown.snapshot.borrow().workspace.clone();
         let launched = tokio::select! {
-            launched = self.launcher.launch(&self.name, &workspace, &self.shown.says) => launched,
+            launched = self.launcher.launch(&self.name, &self.source, &workspace, &self.shown.says) => launched,
             () = self.closing.cancelled() => Err(LaunchError::Closing),
         };
         match launched {
             Ok(kernel) => {
                 let facts = kernel.facts.clone();
-                self.shown.line.send_replace(Some(kernel.client.line()));
+                self.shown.asked.send_replace(Some(Asked {
+                    line: kernel.client.line(),
+                    info: kernel.client.info().clone(),
+                    launched: kernel.launched,
+                    generation: self.life.generation + 1,
+                }));
                 if let Some(scribe) = &self.scribe {
                     scribe.record().kernel(&kernel.name, kernel.client.info());
                 }
@@ -207,6 +218,7 @@ impl Keeper {
             finished: end.finished,
             stopped: end.stopped,
             exit: end.exit,
+            foreign: matches!(self.source, Source::File(_)),
             cause: end.cause,
             unrecorded: None,
         })
@@ -214,7 +226,7 @@ impl Keeper {
 
     fn gone(&mut self) {
         self.kernel = None;
-        self.shown.line.send_replace(None);
+        self.shown.asked.send_replace(None);
         self.happened(Happened::Gone);
         self.publish(|snapshot| snapshot.facts = None);
     }
@@ -253,9 +265,9 @@ async fn late(late: &mut Option<watch::Receiver<u64>>) {
 async fn idle_end(kernel: Option<&Kernel>) -> String {
     let Some(kernel) = kernel else { return std::future::pending().await };
     tokio::select! {
-        exit = kernel.process.exited() => exit.to_string(),
+        exit = kernel.body.exited() => exit.to_string(),
         gone = kernel.client.gone() => {
-            kernel.process.killed().await;
+            kernel.body.killed().await;
             gone.to_string()
         }
     }

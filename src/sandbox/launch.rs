@@ -14,7 +14,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    LaunchSettings,
+    LaunchSettings, Source,
+    body::Body,
     plan::{Plan, Program},
     python::{self, Interpreter, Progress, Wanted},
     run_folder::{Run, RunError},
@@ -23,7 +24,7 @@ use crate::{
     base::ids::SessionName,
     jail::{self, Process},
     kernel::{
-        Client, ConnectError,
+        Client, ConnectError, Info,
         connection::{Connection, ConnectionError, Wire},
         journal::Journal,
         output, relay,
@@ -64,12 +65,14 @@ pub struct Launcher {
 pub(super) struct Kernel {
     // Declared in the order in which they must go: channels, process, folder.
     pub(super) client: Client,
-    pub(super) process: Process,
+    pub(super) body: Body,
     pub(super) facts: Facts,
     /// The kernelspec's name.
     pub(super) name: String,
+    /// Whether husk's own launcher runs it.
+    pub(super) launched: bool,
     pub(super) interrupts_by_message: bool,
-    _run: Run,
+    pub(super) _run: Run,
 }
 
 /// What is known of a kernel that runs.
@@ -81,14 +84,29 @@ pub struct Facts {
     pub language: String,
     /// The program that runs it.
     pub program: PathBuf,
-    /// Its process id.
-    pub pid: u32,
+    /// Its process id, where husk started it.
+    pub pid: Option<u32>,
     /// Its init's process id.
     pub init_pid: Option<i32>,
     /// Optional features that it says it has, for example `kernel subshells`.
     pub features: Vec<String>,
     /// When it answered first.
     pub started: SystemTime,
+}
+
+impl Facts {
+    /// What a kernel says of itself, and what it was started by.
+    pub(super) fn of(info: &Info, program: PathBuf) -> Self {
+        Self {
+            kernel: format!("{} {}", info.implementation, info.version),
+            language: format!("{} {}", info.language, info.language_version).trim().to_owned(),
+            program,
+            pid: None,
+            init_pid: None,
+            features: info.features.clone(),
+            started: SystemTime::now(),
+        }
+    }
 }
 
 /// Why there is no kernel.
@@ -147,6 +165,14 @@ pub enum LaunchError {
         /// The cause.
         source: ConnectError,
     },
+    /// A kernel that somebody else started does not answer.
+    #[error("no kernel answers at `{}`", .file.display())]
+    Absent {
+        /// Its connection file.
+        file: PathBuf,
+        /// The cause, when it is more than silence.
+        source: Option<ConnectError>,
+    },
     /// The server ends.
     #[error("husk is shutting down")]
     Closing,
@@ -164,10 +190,16 @@ impl Launcher {
     pub(super) async fn launch(
         &self,
         session: &SessionName,
+        from: &Source,
         workspace: &Path,
         says: &watch::Sender<String>,
     ) -> Result<Kernel, LaunchError> {
-        let program = match self.spec()? {
+        let name = match from {
+            Source::File(file) => return self.attach(file).await,
+            Source::Spec(name) => Some(name),
+            Source::Settings => self.kernel.as_ref(),
+        };
+        let program = match self.spec(name)? {
             Some(spec) if spec.ipykernel().is_none() => Program::Other(spec),
             spec => Program::Python(self.interpreter(spec.as_ref(), says).await?, spec),
         };
@@ -200,8 +232,8 @@ impl Launcher {
     }
 
     /// The kernelspec that was asked for.
-    fn spec(&self) -> Result<Option<Spec>, LaunchError> {
-        let Some(name) = &self.kernel else { return Ok(None) };
+    fn spec(&self, name: Option<&String>) -> Result<Option<Spec>, LaunchError> {
+        let Some(name) = name else { return Ok(None) };
         let folders = spec::folders(&self.prefixes());
         spec::find(name, &folders).map(Some).map_err(LaunchError::Spec)
     }
@@ -259,22 +291,19 @@ impl Launcher {
             Ok(spawned) => spawned.map_err(LaunchError::Spawn)?,
             Err(_elapsed) => return Err(LaunchError::Spawn(jail::SpawnError::Silent)),
         };
+        let launched = plan.journal.is_some();
         let client = self.connected(connection, plan.journal, &process, &program).await?;
-        let info = client.info();
         let facts = Facts {
-            kernel: format!("{} {}", info.implementation, info.version),
-            language: format!("{} {}", info.language, info.language_version).trim().to_owned(),
-            program: program.into(),
-            pid: process.pid(),
+            pid: Some(process.pid()),
             init_pid: process.init_pid(),
-            features: info.features.clone(),
-            started: SystemTime::now(),
+            ..Facts::of(client.info(), program.into())
         };
         Ok(Kernel {
             client,
-            process,
+            body: Body::Own(process),
             facts,
-            name: self.kernel.clone().unwrap_or_else(|| "python3".to_owned()),
+            name: plan.name,
+            launched,
             interrupts_by_message: plan.interrupts_by_message,
             _run: run,
         })
@@ -315,18 +344,21 @@ impl Launcher {
 }
 
 impl Kernel {
-    /// Ends the kernel: asks it, and kills it when it does not go at once.
+    /// Ends the kernel: asks it, and kills it when it does not go at once. One that husk did not
+    /// start is left alone.
     pub(super) async fn end(self) {
-        self.left().await;
-        self.process.all_ended().await;
+        if self.body.is_own() {
+            self.left().await;
+            self.body.all_ended().await;
+        }
     }
 
     /// The process asked to go, or killed when it does not go at once.
     pub(super) async fn left(&self) -> jail::Exit {
         self.client.shutdown();
-        match tokio::time::timeout(LEAVING, self.process.exited()).await {
+        match tokio::time::timeout(LEAVING, self.body.exited()).await {
             Ok(exit) => exit,
-            Err(_elapsed) => self.process.killed().await,
+            Err(_elapsed) => self.body.killed().await,
         }
     }
 }

@@ -4,8 +4,11 @@
 //! that owns it ([`session`]). What may follow what is decided in [`state`]; how a kernel comes to
 //! be in [`launch`]; how a cell that will not end is stopped in [`stop`].
 
+mod attach;
+mod body;
 mod cell;
 mod course;
+mod inspect;
 mod keeper;
 pub mod launch;
 mod plan;
@@ -25,13 +28,16 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{base::ids::SessionName, kernel::output::View, notebook::record::RecordError};
 
+pub use attach::Source;
 pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
 pub use course::{Status, Stop};
+pub use inspect::InspectError;
 pub use session::{Failed, Snapshot};
 pub(crate) use settings::MAX_TIMEOUT;
 pub use settings::{CellSettings, LaunchSettings};
@@ -54,6 +60,22 @@ pub enum SandboxError {
         count: usize,
         /// Their names.
         open: String,
+    },
+    /// The session runs another kernel than the call asks for.
+    #[error("session `{name}` runs {has}, not {asked}; give a session name of your own")]
+    OtherKernel {
+        /// The session.
+        name: SessionName,
+        /// What it runs.
+        has: Source,
+        /// What was asked for.
+        asked: Source,
+    },
+    /// The kernel is somebody else's.
+    #[error("the kernel of session `{name}` is not husk's to restart: do it where it was started")]
+    Foreign {
+        /// The session.
+        name: SessionName,
     },
     /// The limit of waiting cells is reached.
     #[error(
@@ -115,6 +137,8 @@ pub struct Sandboxes {
     launcher: Arc<Launcher>,
     cells: CellSettings,
     workspace: PathBuf,
+    /// The session that is attached to a kernel which somebody else started.
+    attached: Option<(SessionName, PathBuf)>,
     closing: CancellationToken,
     changes: broadcast::Sender<Change>,
     /// Held for look-ups only; `None` once the server ends.
@@ -135,9 +159,24 @@ impl Sandboxes {
             launcher: Arc::new(launcher),
             cells,
             workspace,
+            attached: None,
             closing: CancellationToken::new(),
             changes: broadcast::Sender::new(CHANGES),
             sessions: Mutex::new(Some(Open::default())),
+        }
+    }
+
+    /// Session `name` talks to the kernel of that connection file.
+    #[must_use]
+    pub fn attached(mut self, name: SessionName, file: PathBuf) -> Self {
+        self.attached = Some((name, file));
+        self
+    }
+
+    fn source_of(&self, name: &SessionName) -> Source {
+        match &self.attached {
+            Some((attached, file)) if attached == name => Source::File(file.clone()),
+            _ => Source::Settings,
         }
     }
 
@@ -146,21 +185,22 @@ impl Sandboxes {
     /// # Errors
     /// [`SandboxError`] when there is no room for it.
     pub fn warm(&self, name: &SessionName) -> Result<(), SandboxError> {
-        self.session(name)?.warm();
+        self.session(name, None)?.warm();
         Ok(())
     }
 
-    /// Puts a cell into the queue of session `name`.
+    /// Puts a cell into the queue of session `name`, whose kernel is of `source` if that is given.
     ///
     /// # Errors
     /// [`SandboxError`] when there is no session, or no room in its queue.
     pub fn queue(
         &self,
         name: &SessionName,
+        source: Option<&Source>,
         cell: Cell,
         listener: Option<&Arc<dyn Listener>>,
     ) -> Result<Arc<CellRun>, SandboxError> {
-        self.session(name)?.queue(cell, listener)
+        self.session(name, source)?.queue(cell, listener)
     }
 
     /// Runs a cell to its end, which may be of any kind.
@@ -168,7 +208,7 @@ impl Sandboxes {
     /// # Errors
     /// As [`Self::queue`], or when the kernel could not be started.
     pub async fn run(&self, name: &SessionName, cell: Cell) -> Result<Arc<Outcome>, SandboxError> {
-        let run = self.queue(name, cell, None)?;
+        let run = self.queue(name, None, cell, None)?;
         match run.over().await {
             Phase::Over(outcome) => Ok(outcome),
             phase => Err(CellRun::not_run(&phase).unwrap_or(SandboxError::Dropped)),
@@ -245,6 +285,19 @@ impl Sandboxes {
         self.open(name)?.notebook().transpose().map_err(SandboxError::Notebook)
     }
 
+    /// Looks at one variable of a session, or at all, for at most `wait`.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoSession`]; inside, why there is no look.
+    pub async fn inspect(
+        &self,
+        name: &SessionName,
+        variable: Option<&str>,
+        wait: Duration,
+    ) -> Result<Result<Value, InspectError>, SandboxError> {
+        Ok(self.open(name)?.inspect(variable, wait).await)
+    }
+
     /// How long a call waits for its cell, where a setting says.
     #[must_use]
     pub fn default_wait(&self) -> Option<Duration> {
@@ -297,11 +350,22 @@ impl Sandboxes {
     }
 
     /// The session of that name, opened if it is not.
-    fn session(&self, name: &SessionName) -> Result<Session, SandboxError> {
+    fn session(
+        &self,
+        name: &SessionName,
+        source: Option<&Source>,
+    ) -> Result<Session, SandboxError> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let open = sessions.as_mut().ok_or(SandboxError::Closing)?;
         if let Some(session) = open.by_name.get(name) {
-            return Ok(session.clone());
+            return match source {
+                Some(asked) if asked != session.source() => Err(SandboxError::OtherKernel {
+                    name: name.clone(),
+                    has: session.source().clone(),
+                    asked: asked.clone(),
+                }),
+                _ => Ok(session.clone()),
+            };
         }
         if open.by_name.len() >= self.cells.max_sessions {
             let names: Vec<&str> = open.by_name.keys().map(SessionName::as_str).collect();
@@ -310,6 +374,7 @@ impl Sandboxes {
         }
         let (session, task) = Session::open(
             name.clone(),
+            source.cloned().unwrap_or_else(|| self.source_of(name)),
             Arc::clone(&self.launcher),
             self.cells.clone(),
             self.workspace.clone(),

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) journal: Option<Journal>,
     pub(super) interrupts_by_message: bool,
+    /// The kernelspec's name, by which other programs find the kernel.
+    pub(super) name: String,
 }
 
 /// What is started.
@@ -96,6 +98,7 @@ fn for_python(
         environment,
         journal: Some(journal),
         interrupts_by_message: true,
+        name: spec.map_or_else(|| "python3".to_owned(), |spec| spec.name.clone()),
     })
 }
 
@@ -109,7 +112,7 @@ fn for_spec(spec: &Spec, connection: &Connection) -> Plan {
     if let (Some(first), Some(python)) = (command.first_mut(), own_python(spec)) {
         *first = python.into_os_string();
     }
-    Plan { command, environment, journal: None, interrupts_by_message }
+    Plan { command, environment, journal: None, interrupts_by_message, name: spec.name.clone() }
 }
 
 /// The server's environment without what is husk's own, and without what would make ipykernel

@@ -10,16 +10,18 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
+use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CellSettings, Change, SandboxError,
+    CellSettings, Change, SandboxError, Source,
     cell::{Cell, CellRun, Listener, Outcome, Phase},
     course::Stop,
+    inspect::{self, Asked, InspectError, Subshell},
     keeper::Keeper,
     launch::{Facts, LaunchError, Launcher},
     record::Record,
@@ -29,10 +31,7 @@ use super::{
 use crate::{
     base::ids::SessionName,
     jail::Usage,
-    kernel::{
-        Line,
-        output::{Output, Spool, View},
-    },
+    kernel::output::{Output, Spool, View},
     notebook::record::RecordError,
 };
 
@@ -81,8 +80,8 @@ pub(super) struct Shown {
     pub(super) snapshot: watch::Sender<Snapshot>,
     /// What takes long at a start.
     pub(super) says: watch::Sender<String>,
-    /// A line to the kernel that runs.
-    pub(super) line: watch::Sender<Option<Line>>,
+    /// The kernel that runs, for who asks it beside its cells.
+    pub(super) asked: watch::Sender<Option<Asked>>,
 }
 
 /// What the keeper is asked.
@@ -110,6 +109,8 @@ struct Inner {
     cells: Mutex<Cells>,
     /// The newest loss of variables that an answer has told.
     told_loss: AtomicU64,
+    subshell: Subshell,
+    source: Source,
     record: Option<Record>,
 }
 
@@ -123,6 +124,7 @@ impl Session {
     /// The handle, and the task to be spawned.
     pub(super) fn open(
         name: SessionName,
+        source: Source,
         launcher: Arc<Launcher>,
         settings: CellSettings,
         workspace: PathBuf,
@@ -149,7 +151,7 @@ impl Session {
         let shown = Arc::new(Shown {
             snapshot: watch::Sender::new(snapshot),
             says: watch::Sender::new(String::new()),
-            line: watch::Sender::new(None),
+            asked: watch::Sender::new(None),
         });
         let output = launcher.output;
         let inner = Inner {
@@ -162,11 +164,19 @@ impl Session {
             spool: Arc::new(Spool::new(private, output.max_kept_bytes)),
             cells: Mutex::default(),
             told_loss: AtomicU64::new(0),
+            subshell: Subshell::default(),
+            source: source.clone(),
             record: record.clone(),
         };
         let scribe = record.map(|record| Scribe::new(name.clone(), record, changes));
-        let keeper = Keeper::new(name, launcher, settings, closing, shown, restarting, scribe);
+        let keeper =
+            Keeper::new(name, source, launcher, settings, closing, shown, restarting, scribe);
         (Self(Arc::new(inner)), keeper.run(inbox))
+    }
+
+    /// Where its kernel comes from.
+    pub(super) fn source(&self) -> &Source {
+        &self.0.source
     }
 
     pub(super) fn warm(&self) {
@@ -249,6 +259,9 @@ impl Session {
 
     /// Ends the kernel, whatever it does, and starts a fresh one; its generation.
     pub(super) async fn restart(&self) -> Result<u64, SandboxError> {
+        if matches!(self.0.source, Source::File(_)) {
+            return Err(SandboxError::Foreign { name: self.0.name.clone() });
+        }
         let (answer, answered) = oneshot::channel();
         self.0.restarts.send(answer).map_err(|_| SandboxError::Closing)?;
         if let Some(run) = self.running() {
@@ -260,6 +273,21 @@ impl Session {
     /// The session's notebook; nothing before its first cell, or when none is kept. Blocks.
     pub(super) fn notebook(&self) -> Option<Result<String, RecordError>> {
         self.0.record.as_ref()?.text()
+    }
+
+    /// Looks at one variable, or at all.
+    pub(super) async fn inspect(
+        &self,
+        variable: Option<&str>,
+        wait: Duration,
+    ) -> Result<Value, InspectError> {
+        let asked = self.0.shown.asked.borrow().clone();
+        let facts = self.0.shown.snapshot.borrow().facts.clone();
+        let (Some(asked), Some(facts)) = (asked, facts) else {
+            return Err(InspectError::NoKernel(self.0.name.to_string()));
+        };
+        let running = self.running();
+        inspect::look(&asked, &facts, running.as_deref(), &self.0.subshell, variable, wait).await
     }
 
     /// What takes long at a start, as it is said.

@@ -69,12 +69,14 @@ pub struct LaunchSettings {
     pub timeout: f64,
     /// What husk installs into its own Python environment when it finds none with ipykernel.
     pub packages: Vec<String>,
+    /// Whether a call may name the connection file of a running kernel (session `file:PATH`).
+    pub attach: bool,
 }
 
 impl Default for LaunchSettings {
     fn default() -> Self {
         let packages = ["ipykernel", "numpy", "pandas", "matplotlib"];
-        Self { timeout: 60.0, packages: packages.map(str::to_owned).to_vec() }
+        Self { timeout: 60.0, packages: packages.map(str::to_owned).to_vec(), attach: false }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Stopped {
     Signal,
     /// SIGKILL: the kernel is gone.
     Kill,
+    /// Nothing: the kernel is somebody else's, and may still be busy with the cell.
+    LeftBehind,
 }
 
 /// How a stopped cell leaves its kernel.
@@ -43,12 +45,13 @@ pub(super) struct Leaves {
 /// Stops the cell under way.
 pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Duration) -> Leaves {
     // A kernel that was stopped (SIGSTOP) must run to be interrupted.
-    kernel.process.signal(jail::Signal::Continue);
+    kernel.body.signal(jail::Signal::Continue);
     for stopped in [Stopped::Interrupt, Stopped::Signal] {
-        let by_message = stopped == Stopped::Interrupt && kernel.interrupts_by_message;
+        let first = stopped == Stopped::Interrupt || !kernel.body.is_own();
+        let by_message = first && kernel.interrupts_by_message;
         kernel.client.interrupt(by_message);
         if !by_message {
-            kernel.process.signal(jail::Signal::Interrupt);
+            kernel.body.signal(jail::Signal::Interrupt);
         }
         tokio::select! {
             ended = timeout(grace, execution.finished()) => if let Ok(finished) = ended {
@@ -57,11 +60,16 @@ pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Dura
                 return Leaves { stopped, exit: None, finished };
             },
             // Some kernels die of an interrupt.
-            exit = kernel.process.exited() => {
+            exit = kernel.body.exited() => {
                 let finished = bury(kernel, execution).await;
                 return Leaves { stopped, exit: Some(exit), finished };
             }
         }
+    }
+    if !kernel.body.is_own() {
+        kernel.client.conclude(false);
+        let finished = timeout(LAST_WORDS, execution.finished()).await.ok().flatten();
+        return Leaves { stopped: Stopped::LeftBehind, exit: None, finished };
     }
     let (exit, finished) = kill(kernel, execution).await;
     Leaves { stopped: Stopped::Kill, exit: Some(exit), finished }
@@ -69,7 +77,7 @@ pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Dura
 
 /// Kills the kernel; how it ended, and what the cell leaves.
 pub(super) async fn kill(kernel: &Kernel, execution: &mut Execution) -> (Exit, Option<Finished>) {
-    let exit = kernel.process.killed().await;
+    let exit = kernel.body.killed().await;
     (exit, bury(kernel, execution).await)
 }
 

@@ -7,12 +7,14 @@
     reason = "a test that meets what it does not expect should stop there"
 )]
 
+mod attach;
 mod cells;
 mod cli;
 mod clients;
 mod config;
 mod first_start;
 mod hostile;
+mod inspect;
 mod install;
 mod kernels;
 mod lifecycle;

@@ -73,8 +73,8 @@ impl Settings {
 pub enum Endpoint {
     /// A unix socket.
     Ipc(std::path::PathBuf),
-    /// A port on 127.0.0.1.
-    Tcp(u16),
+    /// An address of this machine, or one that a connection file names.
+    Tcp(std::net::SocketAddr),
 }
 
 /// Why a relay ended.
@@ -131,8 +131,8 @@ impl Relay {
                 must_be_socket(path)?;
                 Box::new(UnixStream::connect(path).await?)
             }
-            Endpoint::Tcp(port) => {
-                let stream = TcpStream::connect(("127.0.0.1", *port)).await?;
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }

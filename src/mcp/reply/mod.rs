@@ -87,6 +87,8 @@ impl Reply {
     pub fn no_sandbox(error: &SandboxError) -> Self {
         let (code, kind, hint) = match error {
             SandboxError::Full { .. } => ("too_many_sessions", Kind::Done, None),
+            SandboxError::Foreign { .. } => ("not_our_kernel", Kind::Done, None),
+            SandboxError::OtherKernel { .. } => ("other_kernel", Kind::Done, None),
             SandboxError::QueueFull { .. } => (
                 "queue_full",
                 Kind::Done,

@@ -18,6 +18,10 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
             Some(cause) => format!("ending the kernel: {cause}"),
             None => "killing the kernel, after it ignored an interrupt and SIGINT".to_owned(),
         },
+        Some(Stopped::LeftBehind) => {
+            "nothing: the kernel is not husk's, ignored two interrupts, and may still be busy"
+                .to_owned()
+        }
         None => String::new(),
     };
     match outcome.status {
@@ -41,7 +45,9 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
     if outcome.status == Status::Ok && outcome.cause.is_some() {
         notes.push(death(outcome));
     }
-    if outcome.exit.is_some() {
+    if outcome.exit.is_some() && outcome.foreign {
+        notes.push("husk was only attached to it, and starts no other in its place".to_owned());
+    } else if outcome.exit.is_some() {
         notes.push(
             "all variables and imports are lost; the next call runs in a fresh kernel".to_owned(),
         );
@@ -50,7 +56,7 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
             "this is a fresh kernel (generation {}): variables and imports of earlier cells are gone",
             outcome.generation
         ));
-    } else if outcome.stopped.is_some() {
+    } else if outcome.stopped.is_some_and(|stopped| stopped != Stopped::LeftBehind) {
         notes.push("variables are kept".to_owned());
     }
     if let Some(why) = &outcome.unrecorded {
@@ -65,6 +71,7 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
 fn death(outcome: &Outcome) -> String {
     let Some(exit) = outcome.exit else { return "the kernel died".to_owned() };
     match &outcome.cause {
+        Some(cause) if outcome.foreign => format!("the kernel is gone: {cause}"),
         Some(cause) => format!("the kernel was ended: {cause}"),
         None => format!("the kernel died: {exit}, {}", exit.meaning()),
     }

@@ -110,6 +110,10 @@ fn told(run: &CellRun, output: &mut Output) -> String {
             Some("kill"),
             "killing the kernel, after it ignored an interrupt and SIGINT; variables and imports are lost",
         ),
+        Some(Stopped::LeftBehind) => (
+            None,
+            "nothing: the kernel is not husk's, ignored two interrupts, and may still be busy",
+        ),
         None => (None, "itself, before the interrupt reached it"),
     };
     output.by = by;

@@ -1,12 +1,19 @@
 //! The tools, one file each: its arguments, its output, its deed.
 
+pub mod inspect;
 pub mod interrupt;
 pub mod run_cell;
 pub mod sandbox_status;
 pub mod usage;
 pub mod wait_cell;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use rmcp::{
     handler::server::common::{schema_for_input, schema_for_output},
@@ -53,8 +60,14 @@ struct Hints {
 }
 
 /// All tools, in the order in which they are listed.
-pub const ALL: [&Definition; 5] =
-    [&run_cell::TOOL, &wait_cell::TOOL, &interrupt::TOOL, &sandbox_status::TOOL, &usage::TOOL];
+pub const ALL: [&Definition; 6] = [
+    &run_cell::TOOL,
+    &wait_cell::TOOL,
+    &interrupt::TOOL,
+    &inspect::TOOL,
+    &sandbox_status::TOOL,
+    &usage::TOOL,
+];
 
 impl Definition {
     /// The tool as MCP lists it.
@@ -147,8 +160,36 @@ fn bad(reason: String) -> Denial {
 fn session(context: &Context, name: Option<&str>) -> Result<SessionName, Denial> {
     match name {
         None => Ok(context.default_session.clone()),
-        Some(name) => SessionName::new(name).map_err(|error| bad(error.to_string())),
+        Some(name) => {
+            let stem = name.strip_prefix("file:").map(|file| Path::new(file).file_stem());
+            let name = match stem {
+                Some(stem) => format!("file-{}", stem.unwrap_or_default().to_string_lossy()),
+                None => name.to_owned(),
+            };
+            SessionName::new(&name).map_err(|error| bad(error.to_string()))
+        }
     }
+}
+
+/// The same; `file:PATH` names the session of a kernel that somebody else started, and its
+/// connection file, where the settings allow it.
+fn session_or_file(
+    context: &Context,
+    name: Option<&str>,
+) -> Result<(SessionName, Option<PathBuf>), Denial> {
+    let Some(file) = name.and_then(|name| name.strip_prefix("file:")) else {
+        return Ok((session(context, name)?, None));
+    };
+    if !context.allow_attach {
+        return Err(Denial {
+            hint: Some(
+                "the user can set `launch.attach = true`, or start husk with --connection-file"
+                    .to_owned(),
+            ),
+            ..bad("sessions of connection files are not allowed here".to_owned())
+        });
+    }
+    Ok((session(context, name)?, Some(file.into())))
 }
 
 /// A number of seconds that a call gives.

@@ -17,7 +17,7 @@ use crate::{
         progress::Progress,
         reply::{Denial, Reply, cell::CellOutput},
     },
-    sandbox::Cell,
+    sandbox::{Cell, Source},
 };
 
 /// The tool.
@@ -56,12 +56,15 @@ pub struct Args {
     /// A name of your own for a separate kernel.
     #[serde(default)]
     pub session: Option<String>,
+    /// Installed Jupyter kernel for a new session (default Python).
+    #[serde(default)]
+    pub kernel: Option<String>,
 }
 
 fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
         let Call { arguments, request, resumed } = call;
-        let (session, mut cell, wait) = match understood(&context, arguments) {
+        let (session, source, mut cell, wait) = match understood(&context, arguments) {
             Ok(understood) => understood,
             Err(denial) => return Reply::denied(denial),
         };
@@ -79,7 +82,7 @@ fn run(context: Arc<Context>, call: Call) -> Running {
         if let Some(ticket) = &ticket {
             ticket.turn().await;
         }
-        let queued = context.sandboxes.queue(&session, cell, listener.as_ref());
+        let queued = context.sandboxes.queue(&session, source.as_ref(), cell, listener.as_ref());
         if let Some(ticket) = ticket {
             ticket.pass();
         }
@@ -103,7 +106,7 @@ fn run(context: Arc<Context>, call: Call) -> Running {
 fn understood(
     context: &Context,
     arguments: JsonObject,
-) -> Result<(SessionName, Cell, Option<Duration>), Denial> {
+) -> Result<(SessionName, Option<Source>, Cell, Option<Duration>), Denial> {
     let args: Args = super::arguments(TOOL.name, arguments)?;
     let timeout = super::seconds("timeout", args.timeout, f64::MIN_POSITIVE)?;
     let cell = Cell {
@@ -112,6 +115,13 @@ fn understood(
         timeout: timeout.unwrap_or_else(|| context.sandboxes.default_timeout()),
         asks: false,
     };
-    let session = super::session(context, args.session.as_deref())?;
-    Ok((session, cell, super::seconds("wait", args.wait, 0.0)?))
+    let (session, file) = super::session_or_file(context, args.session.as_deref())?;
+    let source = match (file, args.kernel) {
+        (None, kernel) => kernel.map(Source::Spec),
+        (Some(file), None) => Some(Source::File(file)),
+        (Some(_), Some(_)) => {
+            return Err(super::bad("kernel cannot be given for a session of a file".to_owned()));
+        }
+    };
+    Ok((session, source, cell, super::seconds("wait", args.wait, 0.0)?))
 }

@@ -147,7 +147,7 @@ fn told(snapshot: Snapshot) -> Session {
         language: facts.as_ref().map(|facts| facts.language.clone()),
         program: facts.as_ref().map(|facts| facts.program.display().to_string()),
         generation: snapshot.generation,
-        pid: facts.as_ref().map(|facts| facts.pid),
+        pid: facts.as_ref().and_then(|facts| facts.pid),
         uptime_s: facts.as_ref().map(|facts| since(facts.started)),
         idle_s: snapshot.last_activity.map(since),
         cells: snapshot.cells,

@@ -41,7 +41,7 @@ impl Host {
     pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let workspace = tempfile::tempdir().unwrap();
         let mut command = husk();
-        command.arg("--python").arg(python()).current_dir(workspace.path());
+        command.env("HUSK_PYTHON", python()).current_dir(workspace.path());
         command.envs(settings.iter().copied());
         let mut host = Self::run(command, workspace);
         host.initialize("2025-11-25");

@@ -1,0 +1,153 @@
+//! Looks at a session's variables, also while a cell runs.
+//!
+//! An idle kernel answers on its main shell; one that is busy on a subshell, where it offers them and
+//! husk's own launcher started it (elsewhere the hooks that run after a request would disturb the
+//! running cell's figures). A subshell that has hung is never deleted, which would end the kernel, and
+//! never asked again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{cell::CellRun, launch::Facts};
+use crate::kernel::{Info, Line, Request, peek};
+
+/// What husk knows of the kernel that it asks.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) line: Line,
+    pub(super) info: Info,
+    /// Whether husk's launcher runs it.
+    pub(super) launched: bool,
+    /// Which kernel of the session it is.
+    pub(super) generation: u64,
+}
+
+/// Why there is no look.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// No kernel runs.
+    #[error("session `{0}` has no kernel that runs: there are no variables")]
+    NoKernel(String),
+    /// A cell runs, and the kernel has no shell beside it.
+    #[error("the kernel is busy with cell {cell}, and {why}; wait for it or interrupt it")]
+    Busy {
+        /// The cell under way.
+        cell: String,
+        /// Why the kernel cannot answer beside it.
+        why: &'static str,
+    },
+    /// The kernel has no way to do it.
+    #[error("the kernel `{0}` cannot list variables; ask for one by its name")]
+    NoListing(String),
+    /// The answer did not come in time.
+    #[error("the kernel did not answer within {seconds} s{}", .hint)]
+    Late {
+        /// How long was waited.
+        seconds: f64,
+        /// What was done about it.
+        hint: &'static str,
+    },
+    /// The kernel refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The subshell of the present kernel.
+#[derive(Default)]
+pub(super) struct Subshell(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    id: Option<String>,
+    hung: bool,
+}
+
+/// Looks at one variable, or at all.
+pub(super) async fn look(
+    asked: &Asked,
+    facts: &Facts,
+    running: Option<&CellRun>,
+    subshell: &Subshell,
+    name: Option<&str>,
+    wait: Duration,
+) -> Result<Value, InspectError> {
+    if name.is_none() && !peek::lists(&asked.info) {
+        return Err(InspectError::NoListing(facts.kernel.clone()));
+    }
+    match running {
+        None => on_main(asked, name, wait).await,
+        Some(run) => {
+            let busy = |why| InspectError::Busy { cell: run.id(), why };
+            if !asked.launched || !asked.info.features.iter().any(|one| one == "kernel subshells") {
+                return Err(busy("it has no subshells to answer beside it"));
+            }
+            let mut state = subshell.0.lock().await;
+            if state.generation != asked.generation {
+                *state = State { generation: asked.generation, ..State::default() };
+            }
+            if state.hung {
+                return Err(busy("its subshell hangs"));
+            }
+            let looked = timeout(wait, on_subshell(asked, run, &mut state.id, name)).await;
+            looked.unwrap_or_else(|_elapsed| {
+                state.hung = true;
+                Err(late(wait, ""))
+            })
+        }
+    }
+}
+
+/// On the main shell: whatever takes too long there is interrupted, or the next cell would wait for it.
+async fn on_main(asked: &Asked, name: Option<&str>, wait: Duration) -> Result<Value, InspectError> {
+    let question = peek::Question { name, subshell: None, stdin: false };
+    let Ok(answer) = timeout(wait, asked.line.ask(question.request(&asked.info))).await else {
+        let content = json!({});
+        let interrupt =
+            Request { control: true, subshell: None, kind: "interrupt_request", content };
+        // Whether it helps is seen by the next cell.
+        let _ = timeout(Duration::from_secs(1), asked.line.ask(interrupt)).await;
+        return Err(late(wait, " and was interrupted"));
+    };
+    read(answer)
+}
+
+async fn on_subshell(
+    asked: &Asked,
+    run: &CellRun,
+    id: &mut Option<String>,
+    name: Option<&str>,
+) -> Result<Value, InspectError> {
+    if id.is_none() {
+        *id = Some(created(asked).await?);
+    }
+    let question = peek::Question { name, subshell: id.as_deref(), stdin: run.cell.asks };
+    read(asked.line.ask(question.request(&asked.info)).await)
+}
+
+async fn created(asked: &Asked) -> Result<String, InspectError> {
+    let request = Request {
+        control: true,
+        subshell: None,
+        kind: "create_subshell_request",
+        content: json!({}),
+    };
+    let reply = asked.line.ask(request).await.ok_or_else(gone)?;
+    let content: Value = serde_json::from_slice(&reply.content).unwrap_or_default();
+    let id = content.get("subshell_id").and_then(Value::as_str).map(str::to_owned);
+    id.ok_or_else(|| InspectError::Refused("the kernel made no subshell".to_owned()))
+}
+
+fn read(answer: Option<crate::kernel::wire::Message>) -> Result<Value, InspectError> {
+    peek::read(&answer.ok_or_else(gone)?).map_err(InspectError::Refused)
+}
+
+fn gone() -> InspectError {
+    InspectError::Refused("the kernel is gone".to_owned())
+}
+
+fn late(wait: Duration, hint: &'static str) -> InspectError {
+    InspectError::Late { seconds: wait.as_secs_f64(), hint }
+}
