@@ -4,9 +4,11 @@
 mod complete;
 mod doctor;
 pub mod install;
+mod live;
 pub mod run;
 mod schema;
 mod serve;
+mod sessions;
 mod settings;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -61,6 +63,8 @@ enum Command {
     Serve,
     /// Run a script's cells, a notebook, or code, through the whole of husk
     Run(run::Args),
+    /// List the sessions of every husk that you have running
+    Sessions(sessions::Args),
     /// Check everything that a kernel needs, by starting one
     Doctor(doctor::Args),
     /// Register husk in an MCP host's own configuration
@@ -98,6 +102,10 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Install(args) => return done(install::run(args)),
         Command::Uninstall(args) => return done(install::run_removal(args)),
         Command::Schema(args) => return schema::run(&args),
+        Command::Sessions(args) => {
+            telemetry::start("warn,rmcp=error", Reader::Person)?;
+            return sessions::run(&args);
+        }
         Command::Completions(args) => return complete::run(&args, &mut Cli::command()),
         Command::Serve | Command::Run(_) | Command::Doctor(_) | Command::Config => {}
     }

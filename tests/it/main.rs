@@ -16,6 +16,7 @@ mod hostile;
 mod install;
 mod kernels;
 mod lifecycle;
+mod local;
 mod long;
 mod pictures;
 mod protocol;
