@@ -3,6 +3,7 @@
 
 mod complete;
 mod doctor;
+mod export;
 pub mod install;
 mod live;
 pub mod run;
@@ -65,6 +66,8 @@ enum Command {
     Run(run::Args),
     /// List the sessions of every husk that you have running
     Sessions(sessions::Args),
+    /// Turn a session's notebook into a file: .ipynb, a script, or Markdown
+    Export(export::Args),
     /// Check everything that a kernel needs, by starting one
     Doctor(doctor::Args),
     /// Register husk in an MCP host's own configuration
@@ -107,7 +110,11 @@ fn dispatch(cli: Cli) -> Outcome {
             return sessions::run(&args);
         }
         Command::Completions(args) => return complete::run(&args, &mut Cli::command()),
-        Command::Serve | Command::Run(_) | Command::Doctor(_) | Command::Config => {}
+        Command::Serve
+        | Command::Run(_)
+        | Command::Export(_)
+        | Command::Doctor(_)
+        | Command::Config => {}
     }
     let loaded = load(&cli.settings);
     if let Command::Doctor(args) = command {
@@ -116,12 +123,13 @@ fn dispatch(cli: Cli) -> Outcome {
     }
     let loaded = loaded?;
     let reader = match command {
-        Command::Run(_) => Reader::Person,
+        Command::Run(_) | Command::Export(_) => Reader::Person,
         _ => Reader::Host,
     };
     telemetry::start(&loaded.config.log, reader)?;
     match command {
         Command::Run(args) => run::run(args, loaded.config),
+        Command::Export(args) => export::run(&args, &loaded.config),
         Command::Config => settings::run(&loaded),
         _ => serve::run(&loaded.config),
     }

@@ -14,7 +14,8 @@ use rmcp::{
     model::{
         CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification,
         CancelledNotificationParam, ClientRequest, ContentBlock, ProgressNotificationParam,
-        ProgressToken, RequestId, RequestMetaObject, ServerResult,
+        ProgressToken, ReadResourceRequestParams, RequestId, RequestMetaObject, ResourceContents,
+        ServerResult,
     },
     service::{
         NotificationContext, PeerRequestOptions, RequestHandle, RunningService, ServiceError,
@@ -29,8 +30,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Server, progress::STREAM, transport::lines::LONGEST_MESSAGE};
-use crate::sandbox::MAX_TIMEOUT;
+use super::{Server, progress::STREAM, resources, transport::lines::LONGEST_MESSAGE};
+use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
 
 /// Bytes that may be on their way between the two halves.
 const PIPE: usize = 1 << 20;
@@ -54,7 +55,7 @@ pub enum ClientError {
     #[error("the cell was cancelled")]
     Cancelled,
     /// The answer was of another kind.
-    #[error("the server's answer is not a tool result")]
+    #[error("the server's answer is of another kind than was asked for")]
     Answer,
 }
 
@@ -134,6 +135,19 @@ impl Client {
             .and_then(|mut told| told.get_mut("sessions").map(Value::take))
         {
             Some(Value::Array(sessions)) => Ok(sessions),
+            _ => Err(ClientError::Answer),
+        }
+    }
+
+    /// A session's notebook, as it is now.
+    ///
+    /// # Errors
+    /// [`ClientError`], also where nothing is recorded of the session.
+    pub async fn notebook(&self, session: &SessionName) -> Result<String, ClientError> {
+        let params = ReadResourceRequestParams::new(resources::notebook_uri(session));
+        let read = self.service.peer().read_resource(params).await.map_err(failed)?;
+        match read.contents.into_iter().next() {
+            Some(ResourceContents::TextResourceContents { text, .. }) => Ok(text),
             _ => Err(ClientError::Answer),
         }
     }

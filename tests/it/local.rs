@@ -114,6 +114,12 @@ fn attached_cells_share_the_variables_of_the_host() {
     let ran = home.run(&["run", "--attach", "shared", "s.py"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "43\n44\n"), "{}", ran.stderr);
     assert_eq!(host.ok("y"), "43");
+
+    // All of them are in the session's notebook.
+    let ran = home.run(&["export", "shared", "--to", "py"]);
+    let cells =
+        "# %%\nx = 40\n\n# %%\nx += 2; print('x is', x)\n\n# %%\nx\n\n# %%\ny = x + 1\nprint(y)\n";
+    assert!(ran.code == Some(0) && ran.stdout.starts_with(cells), "{}{}", ran.stdout, ran.stderr);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod cells;
 mod cli;
 mod clients;
 mod config;
+mod export;
 mod first_start;
 mod hostile;
 mod install;
