@@ -13,7 +13,10 @@ use crate::{
     base::ids::{BadSessionName, SessionName},
     config::{Config, Fault},
     jail,
-    mcp::{Context, Server, transport::stdio},
+    mcp::{
+        Context, Server,
+        transport::{local::Local, stdio},
+    },
     sandbox::{
         Sandboxes,
         launch::Launcher,
@@ -113,7 +116,10 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     if let Err(error) = context.sandboxes.warm(&context.default_session) {
         tracing::warn!(%error, "cannot start the first kernel");
     }
-    let served = stdio::serve(Server::new(Arc::clone(&context)), stop).await;
+    let server = Server::new(Arc::clone(&context));
+    let local = Local::open(server.for_another());
+    let served = stdio::serve(server, stop).await;
+    local.close().await;
     context.sandboxes.close().await;
     served.map_err(AppError::Stdio)
 }

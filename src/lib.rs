@@ -25,7 +25,8 @@
 //! ## The walk of one call
 //!
 //! 1. The host writes `tools/call notebook_run_cell` on standard input → [`mcp::transport::stdio`],
-//!    where each call gets its place in the order (`mcp::order`).
+//!    where each call gets its place in the order (`mcp::order`). This user's other processes
+//!    (`husk run --attach`) come to the same server over [`mcp::transport::local`].
 //! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`] and makes a
 //!    [`guard::ToolCall`].
 //! 3. The call passes the layers of [`guard`]: [`guard::trace`] opens a span and meters,

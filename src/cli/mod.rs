@@ -3,10 +3,13 @@
 
 mod complete;
 mod doctor;
+mod export;
 pub mod install;
+mod live;
 pub mod run;
 mod schema;
 mod serve;
+mod sessions;
 mod settings;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -64,6 +67,10 @@ enum Command {
     Serve,
     /// Run a script's cells, a notebook, or code, through the whole of husk
     Run(run::Args),
+    /// List the sessions of every husk that you have running
+    Sessions(sessions::Args),
+    /// Turn a session's notebook into a file: .ipynb, a script, or Markdown
+    Export(export::Args),
     /// Check everything that a kernel needs, by starting one
     Doctor(doctor::Args),
     /// Register husk in an MCP host's own configuration
@@ -101,8 +108,16 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Install(args) => return done(install::run(args)),
         Command::Uninstall(args) => return done(install::run_removal(args)),
         Command::Schema(args) => return schema::run(&args),
+        Command::Sessions(args) => {
+            telemetry::start("warn,rmcp=error", Reader::Person)?;
+            return sessions::run(&args);
+        }
         Command::Completions(args) => return complete::run(&args, &mut Cli::command()),
-        Command::Serve | Command::Run(_) | Command::Doctor(_) | Command::Config => {}
+        Command::Serve
+        | Command::Run(_)
+        | Command::Export(_)
+        | Command::Doctor(_)
+        | Command::Config => {}
     }
     let loaded = load(&cli.settings);
     if let Command::Doctor(args) = command {
@@ -111,12 +126,13 @@ fn dispatch(cli: Cli) -> Outcome {
     }
     let loaded = loaded?;
     let reader = match command {
-        Command::Run(_) => Reader::Person,
+        Command::Run(_) | Command::Export(_) => Reader::Person,
         _ => Reader::Host,
     };
     telemetry::start(&loaded.config.log, reader)?;
     match command {
         Command::Run(args) => run::run(args, loaded.config),
+        Command::Export(args) => export::run(&args, &loaded.config),
         Command::Config => settings::run(&loaded),
         _ => serve::run(&loaded.config),
     }

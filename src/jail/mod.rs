@@ -28,6 +28,12 @@ pub fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// The user as which this process acts.
+#[must_use]
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// More open files than a thousand sessions take. Not without end: programs in cells inherit it, and
 /// some walk through all numbers.
 const ENOUGH_FILES: u64 = 65_536;

@@ -1,6 +1,7 @@
-//! An MCP client of this very server, in the same process: the way by which `husk run` runs cells.
+//! An MCP client of husk: of a server in the same process, or of one that serves a host already.
 //!
-//! Every call goes through the whole of MCP and the whole stack, as a host's would.
+//! The way by which the command line runs cells and asks for sessions. Every call goes through the
+//! whole of MCP and the whole stack, as a host's would.
 
 use std::{
     collections::BTreeMap,
@@ -11,16 +12,26 @@ use std::{
 use rmcp::{
     ClientHandler, RoleClient, ServiceExt,
     model::{
-        CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, ContentBlock,
-        ProgressNotificationParam, ProgressToken, ServerResult,
+        CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification,
+        CancelledNotificationParam, ClientRequest, ContentBlock, ProgressNotificationParam,
+        ProgressToken, ReadResourceRequestParams, RequestId, RequestMetaObject, ResourceContents,
+        ServerResult,
     },
-    service::{NotificationContext, PeerRequestOptions, RunningService, ServiceError},
+    service::{
+        NotificationContext, PeerRequestOptions, RequestHandle, RunningService, ServiceError,
+    },
+    transport::async_rw::AsyncRwTransport,
 };
 use serde_json::{Value, json};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
-use super::{Server, progress::STREAM};
-use crate::sandbox::MAX_TIMEOUT;
+use super::{Server, progress::STREAM, resources, transport::lines::LONGEST_MESSAGE};
+use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
 
 /// Bytes that may be on their way between the two halves.
 const PIPE: usize = 1 << 20;
@@ -28,17 +39,23 @@ const PIPE: usize = 1 << 20;
 /// How long text that was sent before an answer may still be on its way.
 const LATE: Duration = Duration::from_millis(500);
 
-/// Why a cell got no answer.
+/// Why a call got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The two halves did not come together.
-    #[error("cannot connect to husk's own server: {0}")]
+    #[error("the server does not shake hands: {0}")]
     Connect(String),
     /// The call failed in the protocol.
     #[error("the call failed")]
     Call(#[source] Box<ServiceError>),
+    /// The connection ended first.
+    #[error("the server ended before it answered")]
+    Gone,
+    /// The caller gave it up.
+    #[error("the cell was cancelled")]
+    Cancelled,
     /// The answer was of another kind.
-    #[error("the server's answer is not a tool result")]
+    #[error("the server's answer is of another kind than was asked for")]
     Answer,
 }
 
@@ -60,19 +77,40 @@ pub struct CellAnswer {
     pub structured: Value,
 }
 
-/// The connected client; the server runs as long as it lives.
+/// A connected client.
 pub struct Client {
     service: RunningService<RoleClient, Printer>,
     printer: Printer,
-    server: JoinHandle<()>,
+    /// The server in the same process runs as long as its client.
+    server: Option<JoinHandle<()>>,
 }
 
 impl Client {
-    /// Connects a client to `server` over a pipe in memory.
+    /// A client of the server at the other end of `stream`.
     ///
     /// # Errors
     /// [`ClientError::Connect`].
-    pub async fn connect(server: Server, print: Print) -> Result<Self, ClientError> {
+    pub async fn connect<S>(stream: S, print: Print) -> Result<Self, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (reader, writer) = tokio::io::split(stream);
+        let transport =
+            AsyncRwTransport::new_client(reader, writer).with_max_line_length(LONGEST_MESSAGE);
+        let printer = Printer { print, state: Arc::default(), grown: Arc::default() };
+        let service = printer
+            .clone()
+            .serve(transport)
+            .await
+            .map_err(|error| ClientError::Connect(error.to_string()))?;
+        Ok(Self { service, printer, server: None })
+    }
+
+    /// A client of a server in the same process, over a pipe in memory.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`].
+    pub async fn within(server: Server, print: Print) -> Result<Self, ClientError> {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let server = tokio::spawn(async move {
             match server.serve(theirs).await {
@@ -80,37 +118,89 @@ impl Client {
                 Err(error) => tracing::error!(%error, "husk's own server did not start"),
             }
         });
-        let printer = Printer { print, state: Arc::default(), grown: Arc::default() };
-        let service = printer
-            .clone()
-            .serve(ours)
-            .await
-            .map_err(|error| ClientError::Connect(error.to_string()))?;
-        Ok(Self { service, printer, server })
+        let client = Self::connect(ours, print).await?;
+        Ok(Self { server: Some(server), ..client })
     }
 
-    /// Runs a cell, printing its text as it comes.
+    /// The server's sessions, as `sandbox_status` tells them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn sessions(&self) -> Result<Vec<Value>, ClientError> {
+        let params = CallToolRequestParams::new("sandbox_status");
+        let handle = self.send(params, PeerRequestOptions::no_options()).await?;
+        let result = tool_result(handle.await_response().await)?;
+        match result
+            .structured_content
+            .and_then(|mut told| told.get_mut("sessions").map(Value::take))
+        {
+            Some(Value::Array(sessions)) => Ok(sessions),
+            _ => Err(ClientError::Answer),
+        }
+    }
+
+    /// A session's notebook, as it is now.
+    ///
+    /// # Errors
+    /// [`ClientError`], also where nothing is recorded of the session.
+    pub async fn notebook(&self, session: &SessionName) -> Result<String, ClientError> {
+        let params = ReadResourceRequestParams::new(resources::notebook_uri(session));
+        let read = self.service.peer().read_resource(params).await.map_err(failed)?;
+        match read.contents.into_iter().next() {
+            Some(ResourceContents::TextResourceContents { text, .. }) => Ok(text),
+            _ => Err(ClientError::Answer),
+        }
+    }
+
+    /// Runs a cell, printing its text as it comes. Once `cancel` fires, the cell is stopped, or
+    /// does not begin; its session stays.
     ///
     /// # Errors
     /// [`ClientError`]; a cell that failed is an answer.
-    pub async fn run_cell(&self, code: &str) -> Result<CellAnswer, ClientError> {
+    pub async fn run_cell(
+        &self,
+        session: Option<&str>,
+        code: &str,
+        cancel: &CancellationToken,
+    ) -> Result<CellAnswer, ClientError> {
+        if cancel.is_cancelled() {
+            return Err(ClientError::Cancelled);
+        }
         self.printer.begin();
-        let arguments = json!({ "code": code, "wait": MAX_TIMEOUT });
+        let mut arguments = json!({ "code": code, "wait": MAX_TIMEOUT });
+        if let (Some(session), Some(arguments)) = (session, arguments.as_object_mut()) {
+            arguments.insert("session".to_owned(), session.into());
+        }
         let mut params = CallToolRequestParams::new("notebook_run_cell");
         params.arguments = arguments.as_object().cloned();
-        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-        let mut options = PeerRequestOptions::no_options();
-        let mut meta = rmcp::model::RequestMetaObject::new();
+        let mut meta = RequestMetaObject::new();
         meta.0.insert(STREAM.to_owned(), Value::Bool(true));
-        options = options.with_meta(meta);
-        let failed = |error| ClientError::Call(Box::new(error));
-        let handle =
-            self.service.send_cancellable_request(request, options).await.map_err(failed)?;
+        let handle = self.send(params, PeerRequestOptions::no_options().with_meta(meta)).await?;
         self.printer.state().token = Some(handle.progress_token.clone());
-        match handle.await_response().await.map_err(failed)? {
-            ServerResult::CallToolResult(result) => Ok(self.answer(result).await),
-            _ => Err(ClientError::Answer),
+        let id = handle.id.clone();
+        tokio::select! {
+            response = handle.await_response() => Ok(self.answer(tool_result(response)?).await),
+            () = cancel.cancelled() => {
+                self.cancel(id).await?;
+                Err(ClientError::Cancelled)
+            }
         }
+    }
+
+    async fn send(
+        &self,
+        params: CallToolRequestParams,
+        options: PeerRequestOptions,
+    ) -> Result<RequestHandle<RoleClient>, ClientError> {
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+        self.service.send_cancellable_request(request, options).await.map_err(failed)
+    }
+
+    /// Tells the server that nobody waits for this call any more.
+    async fn cancel(&self, id: RequestId) -> Result<(), ClientError> {
+        let params = CancelledNotificationParam::new(Some(id), None);
+        let notification = CancelledNotification::new(params);
+        self.service.send_notification(notification.into()).await.map_err(failed)
     }
 
     async fn answer(&self, result: CallToolResult) -> CellAnswer {
@@ -141,7 +231,25 @@ impl Client {
         if let Err(error) = self.service.cancel().await {
             tracing::debug!(%error, "the client ended badly");
         }
-        self.server.abort();
+        if let Some(server) = self.server {
+            server.abort();
+        }
+    }
+}
+
+fn failed(error: ServiceError) -> ClientError {
+    match error {
+        ServiceError::TransportClosed | ServiceError::TransportSend(_) => ClientError::Gone,
+        error => ClientError::Call(Box::new(error)),
+    }
+}
+
+fn tool_result(
+    response: Result<ServerResult, ServiceError>,
+) -> Result<CallToolResult, ClientError> {
+    match response.map_err(failed)? {
+        ServerResult::CallToolResult(result) => Ok(result),
+        _ => Err(ClientError::Answer),
     }
 }
 

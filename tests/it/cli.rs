@@ -219,7 +219,9 @@ fn completions_and_help_are_printed() {
         assert!(ran.code == Some(0) && ran.stdout.contains("husk"), "{shell}");
     }
     let ran = run(husk().arg("--help"));
-    for word in ["serve", "run", "doctor", "install", "--python", "HUSK_PYTHON"] {
+    for word in
+        ["serve", "run", "sessions", "export", "doctor", "install", "--python", "HUSK_PYTHON"]
+    {
         assert!(ran.stdout.contains(word), "{word}: {}", ran.stdout);
     }
 }

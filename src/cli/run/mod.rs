@@ -1,8 +1,10 @@
 //! `husk run`: cells of a script, of a notebook, or given code, through the whole MCP stack.
 //!
 //! husk is its own host here: each cell is a `tools/call` to a server in the same process. Output
-//! is printed as it comes, plots are saved, and the first failing cell ends the run.
+//! is printed as it comes, plots are saved, and the first failing cell ends the run. With `--attach`
+//! the server is one that serves a host already ([`attach`]).
 
+mod attach;
 pub mod cells;
 
 use std::{
@@ -13,6 +15,7 @@ use std::{
 };
 
 use base64::Engine;
+use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
     config::Config,
     mcp::{
         Server,
-        client::{CellAnswer, Client, Print},
+        client::{CellAnswer, Client, ClientError, Print},
     },
     sandbox::python::inline,
 };
@@ -39,7 +42,16 @@ pub struct Args {
     /// Save plots in this folder [default: beside the file]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Run in this live session (`husk sessions` lists them); its kernel stays, with all variables
+    #[arg(long, value_name = "SESSION")]
+    attach: Option<String>,
+    /// Process id of the server, where several have a session of that name
+    #[arg(long, value_name = "PID", requires = "attach")]
+    server: Option<u32>,
 }
+
+/// The exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// What is to be run, and where it comes from.
 struct Source {
@@ -50,39 +62,50 @@ struct Source {
     stem: String,
 }
 
-pub(super) fn run(args: Args, mut config: Config) -> Outcome {
+pub(super) fn run(args: Args, config: Config) -> Outcome {
     let source = source(&args)?;
     let cells = match source.notebook {
         true => cells::of_notebook(&source.text)?,
         false => cells::of_script(&source.text),
     };
-    let out = args.out.unwrap_or_else(|| source.folder.clone());
+    let folder = args.out.unwrap_or_else(|| source.folder.clone());
+    let plots = Plots { folder, stem: source.stem.clone() };
     let runtime = super::runtime()?;
     let code = runtime.block_on(async {
-        if config.workspace.is_none() {
-            config.workspace = Some(source.folder.clone());
+        match &args.attach {
+            Some(session) => {
+                if !source.notebook && inline::parse(&source.text)?.is_some() {
+                    tracing::warn!("the session's kernel is as it is: what the script says that it needs is not installed");
+                }
+                attach::run(session, args.server, &cells, &plots).await
+            }
+            None => alone(config, &source, &cells, &plots).await,
         }
-        environment(&mut config, &source).await?;
-        // A run is no session that anybody comes back to, unless it has a name.
-        if config.session.is_none() {
-            config.notebook.file.clear();
-        }
-        let stop = app::signals()?;
-        let context = app::context(&config)?;
-        let run = async {
-            let client = Client::connect(Server::new(Arc::clone(&context)), print()).await?;
-            let code = each(&client, &cells, &Plots { folder: out, stem: source.stem }).await;
-            client.close().await;
-            code
-        };
-        let code = tokio::select! {
-            code = run => code,
-            () = stop.cancelled() => Ok(ExitCode::from(130)),
-        };
-        context.sandboxes.close().await;
-        code
     });
     runtime.shutdown_timeout(std::time::Duration::from_millis(50));
+    code
+}
+
+/// Runs the cells in a kernel of their own.
+async fn alone(mut config: Config, source: &Source, cells: &[Cell], plots: &Plots) -> Outcome {
+    if config.workspace.is_none() {
+        config.workspace = Some(source.folder.clone());
+    }
+    environment(&mut config, source).await?;
+    // A run is no session that anybody comes back to, unless it has a name.
+    if config.session.is_none() {
+        config.notebook.file.clear();
+    }
+    let stop = app::signals()?;
+    let context = app::context(&config)?;
+    let code = async {
+        let client = Client::within(Server::new(Arc::clone(&context)), print()).await?;
+        let code = each(&client, None, cells, plots, &stop).await;
+        client.close().await;
+        code
+    }
+    .await;
+    context.sandboxes.close().await;
     code
 }
 
@@ -134,9 +157,20 @@ fn show(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-async fn each(client: &Client, cells: &[Cell], plots: &Plots) -> Outcome {
+/// Runs one cell after the other, up to the first that fails or to `stop`.
+async fn each(
+    client: &Client,
+    session: Option<&str>,
+    cells: &[Cell],
+    plots: &Plots,
+    stop: &CancellationToken,
+) -> Outcome {
     for (number, cell) in (1..).zip(cells) {
-        let answer = client.run_cell(&cell.code).await?;
+        let answer = match client.run_cell(session, &cell.code, stop).await {
+            Ok(answer) => answer,
+            Err(ClientError::Cancelled) => return Ok(INTERRUPTED.into()),
+            Err(error) => return Err(error.into()),
+        };
         finish_line(&answer);
         plots.save(number, &answer)?;
         if answer.failed {

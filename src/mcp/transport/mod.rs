@@ -1,3 +1,5 @@
 //! How bytes come and go.
 
+pub mod lines;
+pub mod local;
 pub mod stdio;

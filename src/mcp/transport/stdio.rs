@@ -1,108 +1,20 @@
 //! MCP over standard input and output, as hosts launch it.
-//!
-//! rmcp's pipes, with one addition: the end of input is told at once. rmcp itself would go on for
-//! up to five seconds for calls under way, while hosts kill what does not go within two.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
-
-use rmcp::{
-    RoleServer, ServiceExt,
-    service::{RunningService, ServerInitializeError},
-    transport::{async_rw::AsyncRwTransport, io::StdioReader, stdio_pipes},
-};
-use tokio::io::{AsyncRead, ReadBuf};
+use rmcp::transport::stdio_pipes;
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::{Server, order::Ordered};
-
-/// Longest message that a host may send in bytes. rmcp's default, 16 MiB, is less than a large code
-/// string, and what is longer is dropped without an answer.
-const LONGEST_MESSAGE: usize = 256 << 20;
-
-/// How long calls under way may still answer after the end of input.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+use super::lines::{self, LinesError};
+use crate::mcp::Server;
 
 /// Why serving ended badly.
 #[derive(Debug, thiserror::Error)]
-pub enum StdioError {
-    /// The first message was no MCP.
-    #[error("the host's first message on standard input is no MCP request")]
-    Handshake(#[source] Box<ServerInitializeError>),
-    /// The task that served broke.
-    #[error("serving on standard input broke")]
-    Broke(#[source] tokio::task::JoinError),
-}
+#[error("cannot serve the host on standard input")]
+pub struct StdioError(#[source] LinesError);
 
 /// Serves until the input ends or `stop` fires. Kernels are not ended here.
 ///
 /// # Errors
 /// [`StdioError`]. A host that only looked (connected and left) is not an error.
 pub async fn serve(server: Server, stop: CancellationToken) -> Result<(), StdioError> {
-    let ended = CancellationToken::new();
-    let (reader, writer) = stdio_pipes();
-    let reader = TellsItsEnd { reader, ended: ended.clone() };
-    let transport =
-        AsyncRwTransport::new_server(reader, writer).with_max_line_length(LONGEST_MESSAGE);
-    let running = tokio::select! {
-        running = server.serve(Ordered::new(transport)) => running,
-        () = stop.cancelled() => return Ok(()),
-    };
-    let running = match running {
-        Ok(running) => running,
-        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(error) => return Err(StdioError::Handshake(Box::new(error))),
-    };
-    until_the_end(running, ended, stop).await
-}
-
-async fn until_the_end(
-    running: RunningService<RoleServer, Server>,
-    ended: CancellationToken,
-    stop: CancellationToken,
-) -> Result<(), StdioError> {
-    let cut = running.cancellation_token();
-    let mut waiting = std::pin::pin!(running.waiting());
-    let done = tokio::select! {
-        done = &mut waiting => Some(done),
-        () = stop.cancelled() => None,
-        () = ended.cancelled() => tokio::time::timeout(LAST_ANSWERS, &mut waiting).await.ok(),
-    };
-    match done {
-        Some(done) => done.map(drop).map_err(StdioError::Broke),
-        None => {
-            cut.cancel();
-            Ok(())
-        }
-    }
-}
-
-/// A reader that fires a token at its end.
-struct TellsItsEnd {
-    reader: StdioReader,
-    ended: CancellationToken,
-}
-
-impl AsyncRead for TellsItsEnd {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.reader).poll_read(cx, buf);
-        let over = match &read {
-            Poll::Ready(Ok(())) => buf.filled().len() == before && buf.remaining() > 0,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
-        };
-        if over {
-            self.ended.cancel();
-        }
-        read
-    }
+    lines::serve(server, stdio_pipes(), stop).await.map_err(StdioError)
 }
