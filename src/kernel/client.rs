@@ -34,7 +34,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 pub trait Watch: Send + Sync {
     /// Text was added to its output, as it came.
     fn text(&self, text: &str);
-    /// It waits for a line of text: [`Client::input`].
+    /// It waits for a line of text: [`Line::input`].
     fn asks(&self, question: Question);
 }
 

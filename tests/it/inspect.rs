@@ -52,7 +52,7 @@ def double(x, *, times=2):
     let (_, found) = look(&mut host, json!({ "name": "frame" }));
     assert_eq!(found["shape"], json!([2, 2]));
     assert_eq!(found["columns"][0], json!(["a", "int64"]), "{found}");
-    let (text, _) = look(&mut host, json!({ "name": "fram" }));
+    let (text, _) = look(&mut host, json!({ "name": "frames" }));
     assert!(text.contains("there is frame"), "{text}");
     let (text, _) = look(&mut host, json!({ "name": "__import__('os').getpid()" }));
     assert!(text.contains("not a name") || text.contains("only"), "{text}");
