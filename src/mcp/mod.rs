@@ -45,7 +45,8 @@ use reply::Reply;
 
 const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Variables and imports stay between calls \
     to notebook_run_cell, so build on earlier cells instead of repeating them. Print only what you \
-    need to see. When an answer says state_lost, run what you need again.";
+    need to see. A cell that is still running goes on: follow it with notebook_wait_cell. When an \
+    answer says state_lost, run what you need again.";
 
 /// What the tools work with.
 pub struct Context {

@@ -5,10 +5,13 @@
 //! running cell's figures). A subshell that has hung is never deleted, which would end the kernel, and
 //! never asked again.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 
 use super::{cell::CellRun, launch::Facts};
 use crate::kernel::{Info, Line, Request, peek};
@@ -65,6 +68,17 @@ struct State {
     hung: bool,
 }
 
+impl Subshell {
+    /// The state for the kernel of that generation; that of an earlier one is forgotten.
+    fn with<T>(&self, generation: u64, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.generation != generation {
+            *state = State { generation, ..State::default() };
+        }
+        change(&mut state)
+    }
+}
+
 /// Looks at one variable, or at all.
 pub(super) async fn look(
     asked: &Asked,
@@ -84,16 +98,12 @@ pub(super) async fn look(
             if !asked.launched || !asked.info.features.iter().any(|one| one == "kernel subshells") {
                 return Err(busy("it has no subshells to answer beside it"));
             }
-            let mut state = subshell.0.lock().await;
-            if state.generation != asked.generation {
-                *state = State { generation: asked.generation, ..State::default() };
-            }
-            if state.hung {
+            if subshell.with(asked.generation, |state| state.hung) {
                 return Err(busy("its subshell hangs"));
             }
-            let looked = timeout(wait, on_subshell(asked, run, &mut state.id, name)).await;
+            let looked = timeout(wait, on_subshell(asked, run, subshell, name)).await;
             looked.unwrap_or_else(|_elapsed| {
-                state.hung = true;
+                subshell.with(asked.generation, |state| state.hung = true);
                 Err(late(wait, ""))
             })
         }
@@ -117,13 +127,19 @@ async fn on_main(asked: &Asked, name: Option<&str>, wait: Duration) -> Result<Va
 async fn on_subshell(
     asked: &Asked,
     run: &CellRun,
-    id: &mut Option<String>,
+    subshell: &Subshell,
     name: Option<&str>,
 ) -> Result<Value, InspectError> {
-    if id.is_none() {
-        *id = Some(created(asked).await?);
-    }
-    let question = peek::Question { name, subshell: id.as_deref(), stdin: run.cell.asks };
+    let id = match subshell.with(asked.generation, |state| state.id.clone()) {
+        Some(id) => id,
+        None => {
+            let id = created(asked).await?;
+            // Two looks at once may make two; either will do.
+            subshell.with(asked.generation, |state| state.id = Some(id.clone()));
+            id
+        }
+    };
+    let question = peek::Question { name, subshell: Some(&id), stdin: run.cell.asks };
     read(asked.line.ask(question.request(&asked.info)).await)
 }
 

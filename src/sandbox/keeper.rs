@@ -48,11 +48,9 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(
-        name: SessionName,
-        source: Source,
+        (name, source): (SessionName, Source),
         launcher: Arc<Launcher>,
-        settings: CellSettings,
-        closing: CancellationToken,
+        (settings, closing): (CellSettings, CancellationToken),
         shown: Arc<Shown>,
         restarts: mpsc::UnboundedReceiver<Restart>,
         scribe: Option<Scribe>,

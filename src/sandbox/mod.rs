@@ -245,7 +245,7 @@ impl Sandboxes {
 
     /// What other cells of its session have put out after the answers that told their ends.
     #[must_use]
-    pub fn late(&self, run: &CellRun) -> Vec<(String, View)> {
+    pub fn late(&self, run: &CellRun) -> Vec<(Arc<CellRun>, View)> {
         self.open(&run.session).map(|session| session.late(run)).unwrap_or_default()
     }
 

@@ -169,8 +169,8 @@ impl Session {
             record: record.clone(),
         };
         let scribe = record.map(|record| Scribe::new(name.clone(), record, changes));
-        let keeper =
-            Keeper::new(name, source, launcher, settings, closing, shown, restarting, scribe);
+        let bounds = (settings, closing);
+        let keeper = Keeper::new((name, source), launcher, bounds, shown, restarting, scribe);
         (Self(Arc::new(inner)), keeper.run(inbox))
     }
 
@@ -240,12 +240,16 @@ impl Session {
     }
 
     /// What cells other than `run` have put out after the answer that told their end.
-    pub(super) fn late(&self, run: &CellRun) -> Vec<(String, View)> {
+    pub(super) fn late(&self, run: &CellRun) -> Vec<(Arc<CellRun>, View)> {
         let late = |other: &&Arc<CellRun>| {
             other.number != run.number && other.end_was_told() && other.output.has_news()
         };
         let late: Vec<_> = self.cells().all.iter().filter(late).cloned().collect();
-        late.iter().map(|run| (run.id(), run.output.show(None))).collect()
+        let show = |run: Arc<CellRun>| {
+            let view = run.output.show(None);
+            (run, view)
+        };
+        late.into_iter().map(show).collect()
     }
 
     /// Whether this outcome is the first to be told that tells of a loss of variables.

@@ -132,7 +132,9 @@ impl Reply {
         notes.extend(notes::of_output(run, &view));
         let mut content = blocks(view);
         for (cell, late) in sandboxes.late(run) {
-            content.push(ContentBlock::text(format!("[late output of {cell}]")));
+            content.push(ContentBlock::text(format!("[late output of {}]", cell.id())));
+            let (late, more) = images::fitting(&cell, late).await;
+            notes.extend(notes::of_output(&cell, &late).into_iter().chain(more));
             content.extend(blocks(late));
         }
         if content.is_empty() && matches!(phase, Phase::Over(_)) {

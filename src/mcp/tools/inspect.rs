@@ -19,6 +19,9 @@ use crate::{
 /// How long a look may take when the call does not say.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// Members that only the text tells.
+const LONG: [&str; 3] = ["doc", "repr", "head"];
+
 /// The tool.
 pub const TOOL: Definition = Definition {
     name: "notebook_inspect",
@@ -80,8 +83,12 @@ fn run(context: Arc<Context>, call: Call) -> Running {
             Err(error) => return Reply::no_sandbox(&error),
         };
         match looked {
-            Ok(found) => {
+            Ok(mut found) => {
                 let text = told(&found, name.as_deref());
+                // What is long stands once, in the text.
+                if let Value::Object(members) = &mut found {
+                    members.retain(|member, _| !LONG.contains(&member.as_str()));
+                }
                 Reply::value(text, &Output { session: session.to_string(), found })
             }
             Err(error) => Reply::denied(denial(&error)),
@@ -162,7 +169,7 @@ fn one(found: &Value, name: &str) -> String {
             }
         }
     }
-    for member in ["doc", "repr", "head"] {
+    for member in LONG {
         if let Some(text) = text(found, member) {
             let _ = writeln!(told, "{member}:\n{text}");
         }
