@@ -33,16 +33,19 @@
 //!    [`guard::deadline`] bounds, [`guard::contain`] ends it when the caller gives up and catches
 //!    panics.
 //! 4. [`mcp::tools::run_cell`] reads the arguments and asks [`sandbox::Sandboxes::queue`], in its turn.
-//! 5. The session's task takes calls in order. What may follow what is decided in
+//!    What it gets is a [`sandbox::CellRun`], whose life does not depend on the call; `mcp::attend`
+//!    waits for it as long as the host lets a call take, and asks the user what the cell asks.
+//! 5. The session's task takes cells in order. What may follow what is decided in
 //!    [`sandbox::state`]; if no kernel runs, [`sandbox::launch`] finds an interpreter
 //!    ([`sandbox::python`]), and [`jail::Process`] starts it under an init of its own.
 //! 6. [`kernel::Client`] signs the request ([`kernel::wire`]) and follows the kernel's messages
 //!    until it is idle *and* has replied. Every byte from the kernel has passed [`kernel::relay`].
-//! 7. [`kernel::event`] reads the messages, [`kernel::output`] bounds them; newest lines go out as
-//!    progress on the way.
+//! 7. [`kernel::event`] reads the messages, [`kernel::output`] keeps them, on disk up to a bound, and
+//!    shows a part of them; newest lines go out as progress on the way.
 //! 8. A cell that does not end is interrupted, signalled, and at last killed with its kernel; a
 //!    kernel that dies is seen at once, and what it had printed is read from [`kernel::journal`].
-//! 9. [`mcp::reply`] is the one place where the outcome becomes an MCP result.
+//! 9. The cell is written to its session's [`notebook`] before anybody is told of its end.
+//! 10. [`mcp::reply`] is the one place where the outcome becomes an MCP result.
 
 pub mod app;
 pub mod base;
