@@ -50,15 +50,14 @@ impl Drop for Begun {
 
 /// How long a call waits when it does not say.
 pub(super) fn default_wait(context: &Context, request: &RequestContext<RoleServer>) -> Duration {
-    context.sandboxes.default_wait().unwrap_or_else(|| {
-        let client = request.client_info().map(|client| client.name.to_lowercase());
-        match client {
-            Some(name) if name.contains("claude-code") || name.contains("claude code") => {
-                CLAUDE_CODE
-            }
-            _ => MOST_HOSTS,
-        }
-    })
+    let by_client = || of_client(request.client_info().as_ref().map(|client| &*client.name));
+    context.sandboxes.default_wait().unwrap_or_else(by_client)
+}
+
+/// How long a client of that name lets a call take.
+fn of_client(name: Option<&str>) -> Duration {
+    let name = name.unwrap_or_default().to_lowercase().replace(['-', '_', ' '], "");
+    if name.contains("claudecode") { CLAUDE_CODE } else { MOST_HOSTS }
 }
 
 /// The longest that a call with these arguments waits.
@@ -167,6 +166,22 @@ impl Attending {
                     end += begun.elapsed();
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claude_code_waits_longer_than_others() {
+        for name in ["claude-code", "Claude Code", "claude-code-sdk"] {
+            assert_eq!(of_client(Some(name)), CLAUDE_CODE, "{name}");
+        }
+        for name in [None, Some(""), Some("claude-ai"), Some("Visual Studio Code"), Some("cursor")]
+        {
+            assert_eq!(of_client(name), MOST_HOSTS, "{name:?}");
         }
     }
 }
