@@ -13,6 +13,7 @@ mod clients;
 mod config;
 mod first_start;
 mod hostile;
+mod input;
 mod install;
 mod kernels;
 mod lifecycle;
