@@ -245,3 +245,13 @@ fn an_interrupt_frees_a_cell_that_asks() {
         assert_eq!(host.ok("kept"), "1");
     }
 }
+
+#[test]
+fn a_question_can_be_left_and_asked_for_very_often() {
+    let mut host = asking_host(STATELESS);
+    let mut question = cell_asks(&mut host, "input('? ')");
+    for _ in 0..1100 {
+        question = asks(&mut host, "notebook_wait_cell", json!({ "cell": "c1" }));
+    }
+    assert_eq!(question.ends_with(&mut host, "x").text(), "'x'");
+}
