@@ -255,3 +255,21 @@ fn a_question_can_be_left_and_asked_for_very_often() {
     }
     assert_eq!(question.ends_with(&mut host, "x").text(), "'x'");
 }
+
+#[test]
+fn where_nobody_can_be_asked_the_cell_is_told_at_once() {
+    for version in ERAS {
+        for capabilities in [json!({}), json!({ "elicitation": { "url": {} } })] {
+            let mut host = Host::start_as(version, &capabilities, &[]);
+            for code in ["input('? ')", "import getpass; getpass.getpass()"] {
+                let answer = host.cell(code);
+                let error = &answer.structured()["error"]["name"];
+                assert_eq!(error, "StdinNotImplementedError", "{version}: {answer:?}");
+                let hint = answer.structured()["hint"].as_str().unwrap_or_default();
+                assert!(hint.contains("put the values into the code instead"), "{version}: {hint}");
+            }
+            let asked = host.messages_so_far();
+            assert!(!format!("{asked:?}").contains("elicitation/create"), "{version}: {asked:?}");
+        }
+    }
+}
