@@ -1,6 +1,6 @@
 //! Cells that ask the user (`input()`, `getpass`), through hosts that can ask and hosts that cannot.
 
-use std::time::Duration;
+use std::{fs, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -11,7 +11,25 @@ use crate::support::{
         must_be_taken_back, question_or_answer,
     },
     host::Host,
+    husk, python,
 };
+
+/// Everything in the files under a folder.
+fn all_files(folder: &std::path::Path) -> Vec<u8> {
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => all_files(&entry.path()),
+            kind if kind.is_file() => fs::read(entry.path()).unwrap(),
+            _ => Vec::new(),
+        }
+    };
+    fs::read_dir(folder).unwrap().flat_map(read).collect()
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|part| part == text.as_bytes())
+}
 
 #[test]
 fn the_user_is_asked_in_a_form_and_the_cell_goes_on_with_the_answer() {
@@ -271,5 +289,41 @@ fn where_nobody_can_be_asked_the_cell_is_told_at_once() {
             let asked = host.messages_so_far();
             assert!(!format!("{asked:?}").contains("elicitation/create"), "{version}: {asked:?}");
         }
+    }
+}
+
+#[test]
+fn a_secret_is_in_no_output_no_log_and_no_file() {
+    let secret = "hunter2-7f3a";
+    for version in ERAS {
+        let workspace = tempfile::tempdir().unwrap();
+        let (data, log) = (workspace.path().join("data"), workspace.path().join("log"));
+        let mut command = husk();
+        command
+            .arg("--python")
+            .arg(python())
+            .args(["--log", "trace"])
+            .env("HUSK_DATA_DIR", &data)
+            .current_dir(workspace.path())
+            .stderr(Stdio::from(fs::File::create(&log).unwrap()));
+        let mut host = Host::run(command, workspace);
+        host.introduce(version, &json!({ "elicitation": { "form": {} } }));
+        let code = "import getpass; key = getpass.getpass('API key: '); print('got', len(key))";
+        let question = cell_asks(&mut host, code);
+        assert!(question.text().contains("API key:"), "{version}: {}", question.text());
+        assert!(question.text().contains("not recorded"), "{version}: {}", question.text());
+        let answer = question.ends_with(&mut host, secret);
+        assert!(answer.text().contains("got 12\n"), "{version}: {answer:?}");
+        let reversed: String = secret.chars().rev().collect();
+        assert_eq!(host.ok(&format!("key == '{reversed}'[::-1]")), "True");
+        host.close_stdin();
+        assert!(host.child.wait().unwrap().success());
+        let kept = all_files(host.workspace.path());
+        assert!(holds(&kept, "getpass.getpass"), "{version}: there is no notebook to look into");
+        let log = fs::read(&log).unwrap();
+        assert!(holds(&log, "DEBUG"), "{}", String::from_utf8_lossy(&log));
+        assert!(!holds(&kept, secret), "{version}: it was kept");
+        let said = host.messages_so_far();
+        assert!(!holds(format!("{said:?}").as_bytes(), secret), "{version}: it was said");
     }
 }
