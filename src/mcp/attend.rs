@@ -162,7 +162,8 @@ impl Attending {
                         answer = ask::ask(&self.request.peer, &question) => {
                             ask::give(&self.run, number, answer);
                         }
-                        _ = self.run.over() => return Waited::Done,
+                        // Another call has got the answer, or the cell was stopped.
+                        () = self.run.asks_no_more(number) => {}
                     }
                     end += begun.elapsed();
                 }

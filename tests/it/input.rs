@@ -327,3 +327,14 @@ fn a_secret_is_in_no_output_no_log_and_no_file() {
         assert!(!holds(format!("{said:?}").as_bytes(), secret), "{version}: it was said");
     }
 }
+
+#[test]
+fn two_calls_that_wait_for_one_cell_both_ask_and_one_answer_is_enough() {
+    let mut host = asking_host(HANDSHAKE);
+    let first = cell_asks(&mut host, "input('? ')\nimport time; time.sleep(1000)");
+    let second = asks(&mut host, "notebook_wait_cell", json!({ "cell": "c1" }));
+    assert_ne!(first.message["id"], second.message["id"]);
+    first.answered(&mut host, accept("x"));
+    must_be_taken_back(&mut host, &second);
+    host.tool("notebook_interrupt", json!({}));
+}
