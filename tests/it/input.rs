@@ -338,3 +338,20 @@ fn two_calls_that_wait_for_one_cell_both_ask_and_one_answer_is_enough() {
     must_be_taken_back(&mut host, &second);
     host.tool("notebook_interrupt", json!({}));
 }
+
+#[test]
+fn looking_at_a_cell_that_asks_does_not_ask() {
+    for version in ERAS {
+        let mut host = asking_host(version);
+        host.tool("notebook_run_cell", json!({ "code": "input('? ')", "wait": 0 }));
+        let asks_now = |host: &mut Host| {
+            let looked = host.tool("notebook_wait_cell", json!({ "cell": "c1", "wait": 0 }));
+            looked.text().contains("the cell waits for input")
+        };
+        while !asks_now(&mut host) {}
+        // By luck it may not ask once, or twice.
+        assert!((0..20).all(|_| asks_now(&mut host)), "{version}");
+        let question = asks(&mut host, "notebook_wait_cell", json!({ "cell": "c1" }));
+        assert_eq!(question.ends_with(&mut host, "x").status(), "ok", "{version}");
+    }
+}
