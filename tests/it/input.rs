@@ -355,3 +355,18 @@ fn looking_at_a_cell_that_asks_does_not_ask() {
         assert_eq!(question.ends_with(&mut host, "x").status(), "ok", "{version}");
     }
 }
+
+#[test]
+fn a_call_that_came_back_with_an_answer_and_is_cancelled_stops_its_cell() {
+    let mut host = asking_host(STATELESS);
+    host.ok("kept, begun = 1, False");
+    let code = "input('? ')\nprint('begun', flush=True)\nimport time; time.sleep(1000)";
+    let question = cell_asks(&mut host, code);
+    let call = question.answered(&mut host, accept("go"));
+    let looks = json!({ "cell": "c2", "wait": 0, "from": 0 });
+    while !host.tool("notebook_wait_cell", looks.clone()).text().contains("begun") {}
+    host.notify("notifications/cancelled", json!({ "requestId": call }));
+    assert_eq!(host.ok("kept"), "1");
+    let status = host.tool("notebook_wait_cell", json!({ "cell": "c2", "wait": 0 }));
+    assert_eq!(status.status(), "cancelled", "{status:?}");
+}

@@ -238,3 +238,15 @@ fn hosts_that_do_not_know_tasks_are_told_that_the_cell_runs() {
         host.tool("notebook_interrupt", json!({}));
     }
 }
+
+#[test]
+fn a_call_that_came_back_with_an_answer_and_goes_on_becomes_a_task() {
+    let mut host = host();
+    let arguments =
+        json!({ "code": "input('? ')\nimport time; time.sleep(1); 'done'", "wait": 0.5 });
+    host.ok("0");
+    let question = asks(&mut host, "notebook_run_cell", arguments);
+    let call = question.answered(&mut host, accept("x"));
+    let begun = host.answer(call)["result"].clone();
+    assert_eq!(turns(&mut host, &task(&begun))["status"], "completed");
+}
