@@ -61,12 +61,21 @@ pub(super) fn default_wait(context: &Context, request: &RequestContext<RoleServe
     })
 }
 
-/// The longest that a call with these arguments waits.
-pub(super) fn longest_wait(context: &Context, arguments: &rmcp::model::JsonObject) -> Duration {
+/// The longest that a call with these arguments waits. While a user is asked the call's time stands
+/// still: then the cell's own timeout is the bound.
+pub(super) fn longest_wait(
+    context: &Context,
+    arguments: &rmcp::model::JsonObject,
+    way: Way,
+) -> Duration {
     let asked = arguments.get("wait").and_then(serde_json::Value::as_f64);
-    match asked {
+    let wait = match asked {
         Some(seconds) => Duration::from_secs_f64(seconds.clamp(0.0, MAX_TIMEOUT)),
         None => context.sandboxes.default_wait().unwrap_or(CLAUDE_CODE),
+    };
+    match way {
+        Way::Request => wait + Duration::from_secs_f64(MAX_TIMEOUT),
+        Way::None | Way::Rounds => wait,
     }
 }
 

@@ -32,7 +32,9 @@ pub const TOOL: Definition = Definition {
     in_order: true,
     input: super::input::<Args>,
     output: Some(super::output::<CellOutput>),
-    deadline: |context, arguments| attend::longest_wait(context, arguments) + super::MARGIN,
+    deadline: |context, arguments, way| {
+        attend::longest_wait(context, arguments, way) + super::MARGIN
+    },
     run,
 };
 
