@@ -1,6 +1,11 @@
 //! Logs: on stderr only, since stdout belongs to MCP.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, LevelFilter, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// A filter that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +31,20 @@ pub enum Reader {
 pub fn start(filter: &str, reader: Reader) -> Result<(), BadFilter> {
     let parsed = EnvFilter::try_new(filter)
         .map_err(|source| BadFilter { filter: filter.to_owned(), source })?;
-    let lines = tracing_subscriber::fmt()
+    // Below info rmcp logs whole messages: what users answer to `getpass` would be among them.
+    let no_messages =
+        filter_fn(|of| !of.target().starts_with("rmcp") || *of.level() <= LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .compact()
-        .with_env_filter(parsed);
+        .compact();
     // A program that embeds husk may have a subscriber of its own; then that one counts.
-    let _ = match reader {
-        Reader::Host => lines.try_init(),
-        Reader::Person => lines.without_time().try_init(),
+    let lines = match reader {
+        Reader::Host => lines.boxed(),
+        Reader::Person => lines.without_time().boxed(),
     };
+    let filter = parsed.and(no_messages);
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     Ok(())
 }

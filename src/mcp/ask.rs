@@ -6,7 +6,7 @@
 //! neither logged nor put into an output by husk.
 
 use std::{
-    collections::HashMap,
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How often one call may ask in the stateless era: clients give up after ten rounds.
 const MOST_ROUNDS: u32 = 8;
 /// Most questions that wait for an answer; the oldest go.
-const MOST_PENDING: usize = 1000;
+const MOST_PENDING: usize = 100;
 /// The field of the form.
 const FIELD: &str = "value";
 
@@ -129,12 +129,14 @@ fn form(question: &Question) -> Option<ElicitRequest> {
     }))
 }
 
-/// Questions that hosts of the stateless era were given, by a name that cannot be guessed.
+/// Questions that hosts of the stateless era were given, the oldest first.
 #[derive(Default)]
-pub struct Pending(Mutex<HashMap<String, Round>>);
+pub struct Pending(Mutex<VecDeque<Round>>);
 
 /// One question of a call.
 struct Round {
+    /// What the host brings back; it cannot be guessed.
+    state: String,
     run: Arc<CellRun>,
     number: u64,
     rounds: u32,
@@ -148,7 +150,7 @@ pub(super) struct Resumed {
 }
 
 impl Pending {
-    fn with<T>(&self, change: impl FnOnce(&mut HashMap<String, Round>) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut VecDeque<Round>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -166,12 +168,19 @@ impl Pending {
         let request = InputRequest::Elicitation(form(&question)?);
         let requests = InputRequests::from([(key(number), request)]);
         let state = ids::random_hex(16);
-        let round = Round { run: Arc::clone(run), number, rounds: rounds + 1, question };
+        let round = Round {
+            state: state.clone(),
+            run: Arc::clone(run),
+            number,
+            rounds: rounds + 1,
+            question,
+        };
         self.with(|pending| {
-            pending.retain(|_, round| !round.run.is_over());
-            if pending.len() < MOST_PENDING {
-                pending.insert(state.clone(), round);
+            pending.retain(|round| !round.run.is_over());
+            if pending.len() >= MOST_PENDING {
+                pending.pop_front();
             }
+            pending.push_back(round);
         });
         Some(InputRequiredResult::new(Some(requests), Some(state)))
     }
@@ -179,7 +188,10 @@ impl Pending {
     /// Gives the cell the answer that a call came back with; nothing where nobody asked. A call
     /// without the answer is asked again by whoever attends the cell.
     pub(super) fn resume(&self, state: &str, responses: InputResponses) -> Option<Resumed> {
-        let round = self.with(|pending| pending.remove(state))?;
+        let round = self.with(|pending| {
+            let at = pending.iter().position(|round| round.state == state)?;
+            pending.remove(at)
+        })?;
         let response = responses.into_iter().find(|(name, _)| *name == key(round.number));
         if let Some((_, response)) = response {
             let answer = serde_json::from_value::<ElicitResult>(response)

@@ -60,12 +60,21 @@ fn of_client(name: Option<&str>) -> Duration {
     if name.contains("claudecode") { CLAUDE_CODE } else { MOST_HOSTS }
 }
 
-/// The longest that a call with these arguments waits.
-pub(super) fn longest_wait(context: &Context, arguments: &rmcp::model::JsonObject) -> Duration {
+/// The longest that a call with these arguments waits. While a user is asked the call's time stands
+/// still: then the cell's own timeout is the bound.
+pub(super) fn longest_wait(
+    context: &Context,
+    arguments: &rmcp::model::JsonObject,
+    way: Way,
+) -> Duration {
     let asked = arguments.get("wait").and_then(serde_json::Value::as_f64);
-    match asked {
+    let wait = match asked {
         Some(seconds) => Duration::from_secs_f64(seconds.clamp(0.0, MAX_TIMEOUT)),
         None => context.sandboxes.default_wait().unwrap_or(CLAUDE_CODE),
+    };
+    match way {
+        Way::Request => wait + Duration::from_secs_f64(MAX_TIMEOUT),
+        Way::None | Way::Rounds => wait,
     }
 }
 
@@ -133,6 +142,9 @@ impl Attending {
     /// Until the cell is over, or the time is; what it asks meanwhile is asked. The time that the
     /// user takes does not count.
     async fn wait(&self) -> Waited {
+        if self.wait.is_zero() {
+            return Waited::Done;
+        }
         let way = Way::of(&self.request);
         let mut end = Instant::now() + self.wait;
         let mut asked = 0;
@@ -161,7 +173,8 @@ impl Attending {
                         answer = ask::ask(&self.request.peer, &question) => {
                             ask::give(&self.run, number, answer);
                         }
-                        _ = self.run.over() => return Waited::Done,
+                        // Another call has got the answer, or the cell was stopped.
+                        () = self.run.asks_no_more(number) => {}
                     }
                     end += begun.elapsed();
                 }

@@ -265,7 +265,7 @@ impl ServerHandler for Server {
         let call = ToolCall {
             tool: tool.name,
             cost: arguments.values().map(|value| budget::tokens(&value.to_string())).sum(),
-            deadline: (tool.deadline)(&self.context, &arguments),
+            deadline: (tool.deadline)(&self.context, &arguments, ask::Way::of(&context)),
             cancelled: context.ct.clone(),
             payload: Payload { tool, call: Call { arguments, request: context, resumed } },
         };

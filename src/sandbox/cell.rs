@@ -201,6 +201,16 @@ impl CellRun {
         self.turns(u64::MAX).await
     }
 
+    /// Resolves when its question of that number stands no more.
+    pub async fn asks_no_more(&self, number: u64) {
+        let gone = |phase: &Phase| match phase {
+            Phase::Running { question: Some((asked, _)), .. } => *asked != number,
+            _ => true,
+        };
+        // The sender is in `self`.
+        let _ = self.phase.subscribe().wait_for(gone).await;
+    }
+
     /// Lets a listener hear of it for as long as the listener lives.
     pub fn listen(&self, listener: &Arc<dyn Listener>) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);

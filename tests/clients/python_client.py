@@ -48,13 +48,11 @@ def expect(fact, what, got):
         raise Wrong(f"expected {what}, got {got!r}")
 
 
-async def main():
+async def verdict(judged):
     seen = {"client": f"python mcp {version('mcp')}"}
     try:
         async with asyncio.timeout(WHOLE):
-            stdio = stdio_client(server(sys.argv[1], sys.argv[2:]))
-            async with Client(stdio, read_timeout_seconds=ANSWER) as client:
-                await judge(client, seen)
+            await judged(seen)
     except BaseException as failure:
         print(json.dumps({"ok": False, "wrong": told(failure), **seen}))
         return 1
@@ -68,6 +66,12 @@ def server(binary, arguments):
     return StdioServerParameters(
         command=binary, args=[*arguments, "--python", os.environ["HUSK_TEST_PYTHON"]], env=env
     )
+
+
+async def connected(seen):
+    stdio = stdio_client(server(sys.argv[1], sys.argv[2:]))
+    async with Client(stdio, read_timeout_seconds=ANSWER) as client:
+        await judge(client, seen)
 
 
 async def judge(client, seen):
@@ -179,4 +183,4 @@ def told(failure):
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(verdict(connected)))

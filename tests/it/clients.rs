@@ -33,9 +33,11 @@ fn told(output: &Output) -> String {
 
 #[test]
 fn the_official_python_client_is_served() {
-    let mut command = Command::new(python());
-    command.arg(repository().join("tests/clients/python_client.py")).arg(HUSK);
-    judge(command);
+    for script in ["python_client.py", "python_input.py", "python_resources.py"] {
+        let mut command = Command::new(python());
+        command.arg(repository().join("tests/clients").join(script)).arg(HUSK);
+        judge(command);
+    }
 }
 
 #[test]
@@ -73,6 +75,22 @@ fn the_inspector_finds_no_fault_with_the_tool_list() {
     let listed: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", told(&output)));
     assert!(listed.to_string().contains("notebook_run_cell"), "{listed}");
+}
+
+#[test]
+fn the_inspector_finds_the_resources() {
+    let check = |args: &[&str], expected: &str| {
+        let output = inspector(args);
+        assert!(output.status.success(), "{args:?}: {}", told(&output));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(expected), "{}", told(&output));
+    };
+    check(&["--method", "resources/list"], "resources");
+    check(&["--method", "resources/templates/list"], "husk://sessions/{session}/notebook");
+    // Every start of the Inspector is a server of its own: nothing has run there.
+    let missing = "husk://sessions/default/notebook";
+    let output = inspector(&["--method", "resources/read", "--uri", missing]);
+    assert!(!output.status.success(), "{}", told(&output));
+    assert!(told(&output).contains("no session named `default`"), "{}", told(&output));
 }
 
 #[test]

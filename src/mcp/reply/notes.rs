@@ -25,7 +25,8 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
         None => String::new(),
     };
     match outcome.status {
-        Status::Ok | Status::Error => {}
+        Status::Ok => {}
+        Status::Error => notes.extend(of_failure(outcome).map(str::to_owned)),
         Status::Timeout => {
             notes.push(format!("timeout: the cell was stopped after {seconds:.1} s by {how}"));
         }
@@ -66,6 +67,13 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
         notes.push("the kernel did not tell the end of the output: some may be missing".to_owned());
     }
     notes
+}
+
+/// About an exception that has its cause outside the code.
+fn of_failure(outcome: &Outcome) -> Option<&'static str> {
+    let failure = outcome.finished.as_ref()?.failure.as_ref()?;
+    (failure.name == "StdinNotImplementedError")
+        .then_some("nobody can be asked through this client: put the values into the code instead")
 }
 
 fn death(outcome: &Outcome) -> String {

@@ -11,6 +11,8 @@ use crate::{
     kernel::peek::LONGEST_NAME,
     mcp::{
         Call, Context,
+        ask::Way,
+        attend,
         reply::{Denial, Reply},
     },
     sandbox::InspectError,
@@ -32,8 +34,8 @@ pub const TOOL: Definition = Definition {
     in_order: false,
     input: super::input::<Args>,
     output: Some(super::output::<Output>),
-    deadline: |context, arguments| {
-        super::super::attend::longest_wait(context, arguments) + super::MARGIN
+    deadline: |context, arguments, _| {
+        attend::longest_wait(context, arguments, Way::None) + super::MARGIN
     },
     run,
 };

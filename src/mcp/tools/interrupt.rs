@@ -25,7 +25,7 @@ pub const TOOL: Definition = Definition {
     in_order: false,
     input: super::input::<Args>,
     output: Some(super::output::<Output>),
-    deadline: |_, _| LONGEST,
+    deadline: |_, _, _| LONGEST,
     run,
 };
 

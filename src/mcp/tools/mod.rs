@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use super::{
     Call, Context,
+    ask::Way,
     reply::{Denial, Reply},
 };
 use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
@@ -48,7 +49,7 @@ pub struct Definition {
     /// Where another tool answers in the same way, its schema is not listed twice.
     output: Option<fn() -> Arc<JsonObject>>,
     /// The longest that a call with these arguments may take.
-    pub(super) deadline: fn(&Context, &JsonObject) -> Duration,
+    pub(super) deadline: fn(&Context, &JsonObject, Way) -> Duration,
     pub(super) run: fn(Arc<Context>, Call) -> Running,
 }
 

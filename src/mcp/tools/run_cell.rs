@@ -32,7 +32,9 @@ pub const TOOL: Definition = Definition {
     in_order: true,
     input: super::input::<Args>,
     output: Some(super::output::<CellOutput>),
-    deadline: |context, arguments| attend::longest_wait(context, arguments) + super::MARGIN,
+    deadline: |context, arguments, way| {
+        attend::longest_wait(context, arguments, way) + super::MARGIN
+    },
     run,
 };
 
@@ -72,7 +74,7 @@ fn run(context: Arc<Context>, call: Call) -> Running {
         let progress = Progress::of(&request);
         if let Some(resumed) = resumed {
             return match Attending::resumed(context, request, resumed, wait) {
-                Ok(attending) => attending.answer(progress).await,
+                Ok(attending) => go_on(attending, progress).await,
                 Err(denial) => Reply::denied(denial),
             };
         }
@@ -100,6 +102,19 @@ fn run(context: Arc<Context>, call: Call) -> Running {
         begun.keep();
         reply
     })
+}
+
+/// The call of a cell that has come back with an answer: the cell is still its own.
+async fn go_on(mut attending: Attending, progress: Option<Progress>) -> Reply {
+    attending.may_be_task = true;
+    let listener = progress.as_ref().map(Progress::listener);
+    if let Some(listener) = &listener {
+        attending.run.listen(listener);
+    }
+    let begun = Begun::new(&attending.run);
+    let reply = attending.answer(progress).await;
+    begun.keep();
+    reply
 }
 
 /// The arguments as what the sandbox takes.

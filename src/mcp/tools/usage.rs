@@ -21,7 +21,7 @@ pub const TOOL: Definition = Definition {
     in_order: false,
     input: super::input::<Args>,
     output: Some(super::output::<Output>),
-    deadline: |_, _| LOOKING,
+    deadline: |_, _, _| LOOKING,
     run,
 };
 

@@ -28,7 +28,9 @@ pub const TOOL: Definition = Definition {
     in_order: false,
     input: super::input::<Args>,
     output: None,
-    deadline: |context, arguments| attend::longest_wait(context, arguments) + super::MARGIN,
+    deadline: |context, arguments, way| {
+        attend::longest_wait(context, arguments, way) + super::MARGIN
+    },
     run,
 };
 

@@ -18,6 +18,8 @@ use super::{husk, python};
 /// The longest that a test waits for one message. Far above what anything takes: a hang, not a
 /// slow machine, is what it catches.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The first revision without a handshake.
+pub(crate) const STATELESS: &str = "2026-07-28";
 
 /// A running server and the host's end of its pipes.
 pub(crate) struct Host {
@@ -26,7 +28,9 @@ pub(crate) struct Host {
     messages: Receiver<Value>,
     early: Vec<Value>,
     last: u64,
-    _workspace: TempDir,
+    /// What every request says in `_meta`: nothing in the era of handshakes.
+    meta: Value,
+    pub(crate) workspace: TempDir,
 }
 
 impl Host {
@@ -34,6 +38,13 @@ impl Host {
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut host = Self::launch(args);
         host.initialize("2025-11-25");
+        host
+    }
+
+    /// The same as a client that can do `capabilities`; in the stateless era it shakes no hands.
+    pub(crate) fn start_as(version: &str, capabilities: &Value, args: &[&str]) -> Self {
+        let mut host = Self::launch(args);
+        host.introduce(version, capabilities);
         host
     }
 
@@ -71,13 +82,31 @@ impl Host {
                 }
             }
         });
-        Self { child, stdin, messages, early: Vec::new(), last: 0, _workspace: workspace }
+        let (early, meta) = (Vec::new(), json!({}));
+        Self { child, stdin, messages, early, last: 0, meta, workspace }
+    }
+
+    /// Says who it is and what it can do, as its revision has it.
+    pub(crate) fn introduce(&mut self, version: &str, capabilities: &Value) {
+        if version < STATELESS {
+            self.initialize_with(version, capabilities);
+            return;
+        }
+        self.meta = json!({
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientCapabilities": capabilities,
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
+        });
     }
 
     /// The handshake of the `initialize` era; returns the result.
     pub(crate) fn initialize(&mut self, version: &str) -> Value {
+        self.initialize_with(version, &json!({}))
+    }
+
+    fn initialize_with(&mut self, version: &str, capabilities: &Value) -> Value {
         let params = json!({
-            "protocolVersion": version, "capabilities": {},
+            "protocolVersion": version, "capabilities": capabilities,
             "clientInfo": { "name": "test", "version": "0" },
         });
         let answer = self.call("initialize", params);
@@ -86,9 +115,12 @@ impl Host {
     }
 
     /// Sends a request; returns its id.
-    pub(crate) fn send(&mut self, method: &str, params: Value) -> u64 {
+    pub(crate) fn send(&mut self, method: &str, mut params: Value) -> u64 {
         self.last += 1;
         let id = self.last;
+        for (name, value) in self.meta.as_object().unwrap() {
+            params["_meta"][name] = value.clone();
+        }
         self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
         id
     }
@@ -103,9 +135,21 @@ impl Host {
         stdin.flush().unwrap();
     }
 
-    /// The answer to request `id`; other messages are kept.
+    /// Answers the server's request `request`.
+    pub(crate) fn reply(&mut self, request: &Value, result: &Value) {
+        self.write(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }));
+    }
+
+    /// Answers the server's request `request` with an error.
+    pub(crate) fn refuse(&mut self, request: &Value, code: i32) {
+        let error = json!({ "code": code, "message": "no" });
+        self.write(&json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }));
+    }
+
+    /// The answer to request `id`; other messages are kept. The server counts its own requests from
+    /// 0, so that one of them may have the same id.
     pub(crate) fn answer(&mut self, id: u64) -> Value {
-        self.wait(|message| message["id"] == id)
+        self.wait(|message| message["id"] == id && message["method"].is_null())
     }
 
     /// The next message that fits, also one that came before.

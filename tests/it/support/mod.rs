@@ -1,5 +1,6 @@
 //! What tests share: a host that speaks plain JSON-RPC to the binary, and processes to wait for.
 
+pub(crate) mod asked;
 pub(crate) mod host;
 pub(crate) mod processes;
 
