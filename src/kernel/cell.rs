@@ -43,6 +43,8 @@ pub(super) struct Cell {
     /// What its streams brought, to be compared with the kernel's journal.
     pub(super) heard: [Heard; 2],
     pub(super) output: Arc<Output>,
+    /// The kernel has said something about it.
+    pub(super) begun: bool,
     reply: Option<Reply>,
     idle: bool,
     count: Option<u64>,
@@ -57,6 +59,7 @@ impl Cell {
             request,
             heard: [Heard::default(), Heard::default()],
             output,
+            begun: false,
             reply: None,
             idle: false,
             count: None,
@@ -69,6 +72,7 @@ impl Cell {
     /// Takes a message of this cell in; returns the text that it added.
     pub(super) fn hear(&mut self, event: Event, now: Instant) -> String {
         self.last = now;
+        self.begun = true;
         match event {
             Event::Stream { stderr, text } => {
                 let [out, err] = &mut self.heard;

@@ -200,9 +200,10 @@ impl Client {
     }
 
     /// The cell under way is interrupted: by a message on the control channel, or (when the caller
-    /// sends a signal) without one. Half of its end is enough from here on.
-    pub fn interrupt(&self, by_message: bool) {
-        self.tell(Command::Interrupt { by_message });
+    /// sends a signal) without one. Half of its end is enough from here on. In a kernel that is
+    /// `shared` a cell that has not begun is left alone: the interrupt would hit somebody else's.
+    pub fn interrupt(&self, by_message: bool, shared: bool) {
+        self.tell(Command::Interrupt { by_message, shared });
     }
 
     /// Resolves when every request on the control channel has been answered: an interrupt that is

@@ -26,6 +26,9 @@ pub struct Question<'a> {
     pub subshell: Option<&'a str>,
     /// Whether the cell under way may ask for input: the kernel takes it from any request.
     pub stdin: bool,
+    /// Whether the object's own `repr` may run: one that hangs must be interrupted, which neither a
+    /// subshell nor somebody else's kernel can be.
+    pub own: bool,
 }
 
 /// Whether the kernel can be asked for all variables.
@@ -38,7 +41,7 @@ impl Question<'_> {
     /// The question as a request.
     #[must_use]
     pub fn request(self, info: &Info) -> Request {
-        let Self { name, subshell, stdin } = self;
+        let Self { name, subshell, stdin, own } = self;
         let subshell = subshell.map(str::to_owned);
         if !lists(info) {
             let name = name.unwrap_or_default();
@@ -46,8 +49,6 @@ impl Question<'_> {
             let content = json!({ "code": name, "cursor_pos": cursor, "detail_level": 0 });
             return Request { control: false, subshell, kind: "inspect_request", content };
         }
-        // A repr of the user's that hangs in a subshell could never be ended.
-        let own = subshell.is_none();
         let content = json!({
             "code": "", "silent": true, "store_history": false, "allow_stdin": stdin,
             "stop_on_error": false, "user_expressions": { "husk": expression(name, own) },

@@ -35,7 +35,7 @@ const BROKEN: Duration = Duration::from_millis(200);
 pub(super) enum Command {
     Execute(Execute, oneshot::Sender<Finished>),
     Conclude { dead: bool },
-    Interrupt { by_message: bool },
+    Interrupt { by_message: bool, shared: bool },
     Input(String),
     Ask(Request, oneshot::Sender<Message>),
     Shutdown,
@@ -150,7 +150,10 @@ impl Wire {
             Command::Execute(execute, done) => self.execute(execute, done).await,
             Command::Conclude { dead: false } => self.finish(),
             Command::Conclude { dead: true } => self.drain(),
-            Command::Interrupt { by_message } => {
+            // What a shared kernel does before it begins the cell is somebody else's.
+            Command::Interrupt { shared: true, .. }
+                if self.cell.as_ref().is_some_and(|running| !running.cell.begun) => {}
+            Command::Interrupt { by_message, .. } => {
                 if let Some(running) = &mut self.cell {
                     running.cell.stop();
                     self.nudges_at = Some(Instant::now() + NUDGE);

@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) info: Info,
     /// Whether husk's launcher runs it.
     pub(super) launched: bool,
+    /// Whether it is husk's own: what keeps another's busy may be somebody else's cell.
+    pub(super) own: bool,
     /// Which kernel of the session it is.
     pub(super) generation: u64,
 }
@@ -112,8 +114,11 @@ pub(super) async fn look(
 
 /// On the main shell: whatever takes too long there is interrupted, or the next cell would wait for it.
 async fn on_main(asked: &Asked, name: Option<&str>, wait: Duration) -> Result<Value, InspectError> {
-    let question = peek::Question { name, subshell: None, stdin: false };
+    let question = peek::Question { name, subshell: None, stdin: false, own: asked.own };
     let Ok(answer) = timeout(wait, asked.line.ask(question.request(&asked.info))).await else {
+        if !asked.own {
+            return Err(late(wait, ": it may be busy for somebody else"));
+        }
         let content = json!({});
         let interrupt =
             Request { control: true, subshell: None, kind: "interrupt_request", content };
@@ -139,7 +144,7 @@ async fn on_subshell(
             id
         }
     };
-    let question = peek::Question { name, subshell: Some(&id), stdin: run.cell.asks };
+    let question = peek::Question { name, subshell: Some(&id), stdin: run.cell.asks, own: false };
     read(asked.line.ask(question.request(&asked.info)).await)
 }
 

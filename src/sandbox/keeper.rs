@@ -163,6 +163,7 @@ impl Keeper {
                     line: kernel.client.line(),
                     info: kernel.client.info().clone(),
                     launched: kernel.launched,
+                    own: kernel.body.is_own(),
                     generation: self.life.generation + 1,
                 }));
                 if let Some(scribe) = &self.scribe {

@@ -28,7 +28,7 @@ pub enum Stopped {
     Signal,
     /// SIGKILL: the kernel is gone.
     Kill,
-    /// Nothing: the kernel is somebody else's, and may still be busy with the cell.
+    /// Nothing: the kernel is somebody else's, and may be busy with the cell or run it later.
     LeftBehind,
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Dura
     for stopped in [Stopped::Interrupt, Stopped::Signal] {
         let first = stopped == Stopped::Interrupt || !kernel.body.is_own();
         let by_message = first && kernel.interrupts_by_message;
-        kernel.client.interrupt(by_message);
+        kernel.client.interrupt(by_message, !kernel.body.is_own());
         if !by_message {
             kernel.body.signal(jail::Signal::Interrupt);
         }

@@ -105,6 +105,21 @@ while time.time() < end:
 }
 
 #[test]
+fn what_somebody_else_runs_in_it_is_never_interrupted() {
+    let foreign = Foreign::start();
+    let mut human = Host::start(&["--connection-file", foreign.file()]);
+    let mut host = Host::start(&["--connection-file", foreign.file()]);
+    host.ok("import time");
+    let running = human.begin_cell("time.sleep(5); 'undisturbed'");
+    let looked = host.tool("notebook_inspect", json!({ "wait": 0.2 }));
+    assert_eq!(looked.structured()["denied"]["code"], "late", "{looked:?}");
+    let answer = host.tool("notebook_run_cell", json!({ "code": "1", "timeout": 0.2 }));
+    assert!(answer.text().contains("or run it later"), "{answer:?}");
+    let undisturbed = human.result(running);
+    assert!(undisturbed.text().ends_with("'undisturbed'"), "{undisturbed:?}");
+}
+
+#[test]
 fn its_end_is_told_and_nothing_takes_its_place() {
     let mut foreign = Foreign::start();
     let mut host = Host::start(&["--connection-file", foreign.file()]);

@@ -19,7 +19,7 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
             None => "killing the kernel, after it ignored an interrupt and SIGINT".to_owned(),
         },
         Some(Stopped::LeftBehind) => {
-            "nothing: the kernel is not husk's, ignored two interrupts, and may still be busy"
+            "nothing: the kernel is not husk's; it may still be busy with the cell, or run it later"
                 .to_owned()
         }
         None => String::new(),

@@ -112,7 +112,7 @@ fn told(run: &CellRun, output: &mut Output) -> String {
         ),
         Some(Stopped::LeftBehind) => (
             None,
-            "nothing: the kernel is not husk's, ignored two interrupts, and may still be busy",
+            "nothing: the kernel is not husk's; it may still be busy with the cell, or run it later",
         ),
         None => (None, "itself, before the interrupt reached it"),
     };
