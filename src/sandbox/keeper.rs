@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     CellSettings, Source,
     cell::{CellRun, Outcome, Phase},
-    course::{self, Bounds},
+    course::{self, Bounds, Stop},
     inspect::Asked,
     launch::{Kernel, LaunchError, Launcher},
     scribe::Scribe,
@@ -107,8 +107,15 @@ impl Keeper {
         if run.is_stopped() {
             return run.ends(Phase::Dropped);
         }
-        if let Err(failed) = self.ready().await {
-            return run.ends(Phase::Failed(failed));
+        loop {
+            if let Err(failed) = self.ready().await {
+                return run.ends(Phase::Failed(failed));
+            }
+            // Somebody may have asked for a fresh kernel meanwhile.
+            match self.restarts.try_recv() {
+                Ok(restart) => self.restart(restart).await,
+                Err(_) => break,
+            }
         }
         if run.is_stopped() {
             return run.ends(Phase::Dropped);
@@ -190,6 +197,10 @@ impl Keeper {
         let kernel = self.kernel.as_ref()?;
         let (begun, started) = (Instant::now(), SystemTime::now());
         run.begins(kernel.client.line());
+        // Whoever asks for a fresh kernel stops the cell only if it sees it running.
+        if !self.restarts.is_empty() {
+            run.stop(Stop::Restarted);
+        }
         let execution = kernel.client.execute(Execute {
             code: run.cell.code.clone(),
             output: Arc::clone(&run.output),

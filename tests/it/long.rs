@@ -196,6 +196,17 @@ fn a_restart_gives_a_fresh_kernel_also_under_a_cell() {
 }
 
 #[test]
+fn a_restart_while_the_kernel_starts_does_not_wait_for_the_cell() {
+    let mut host = Host::start(&[]);
+    let code = "import time; time.sleep(1000)";
+    let call = json!({ "code": code, "session": "other", "wait": 0 });
+    assert_eq!(host.tool("notebook_run_cell", call).status(), "queued");
+    let restart = json!({ "session": "other", "restart": true });
+    let restarted = host.tool("notebook_interrupt", restart);
+    assert!(restarted.text().contains("a fresh kernel runs"), "{restarted:?}");
+}
+
+#[test]
 fn the_queue_tells_each_its_place_and_has_a_bound() {
     let mut host = Host::start_with(&[("HUSK_CELLS_MAX_QUEUED", "2")]);
     let (folder, first) = waits_for_go(&mut host, "order = ['first']");
