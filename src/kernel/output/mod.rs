@@ -278,6 +278,14 @@ mod tests {
     }
 
     #[test]
+    fn a_long_result_can_be_read_in_parts() {
+        let output = output();
+        output.display(display("text/plain", &"x".repeat(3000), None));
+        assert!(output.show(None).omitted > 0);
+        assert_eq!(shown(output.show(Some(2000))), "x".repeat(1000));
+    }
+
+    #[test]
     fn clear_withdraws_at_once_or_with_the_next_output() {
         let output = output();
         output.stream(false, "old");

@@ -107,8 +107,8 @@ fn parts<'a>(log: &'a Log, from: u64, settings: &Settings, view: &mut View) -> V
         let mut part = Part { piece, from: skipped, to: len, image: None };
         match &piece.what {
             What::Stream { .. } => {}
-            // A display is shown whole, or was shown before.
-            _ if skipped > 0 => continue,
+            // An image is shown whole, or was shown before.
+            What::Display(display) if skipped > 0 && display.image.is_some() => continue,
             What::Display(display) => {
                 if display.partly {
                     view.partly.push(display.number);
