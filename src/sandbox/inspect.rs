@@ -3,10 +3,11 @@
 //! An idle kernel answers on its main shell; one that is busy on a subshell, where it offers them and
 //! husk's own launcher started it (elsewhere the hooks that run after a request would disturb the
 //! running cell's figures). A subshell that has hung is never deleted, which would end the kernel, and
-//! never asked again.
+//! not asked again
+//! before it has answered.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -59,9 +60,9 @@ pub enum InspectError {
     Refused(String),
 }
 
-/// The subshell of the present kernel.
-#[derive(Default)]
-pub(super) struct Subshell(Mutex<State>);
+/// The subshell of the present kernel; clones are one.
+#[derive(Default, Clone)]
+pub(super) struct Subshell(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -103,11 +104,22 @@ pub(super) async fn look(
             if subshell.with(asked.generation, |state| state.hung) {
                 return Err(busy("its subshell hangs"));
             }
-            let looked = timeout(wait, on_subshell(asked, run, subshell, name)).await;
-            looked.unwrap_or_else(|_elapsed| {
-                subshell.with(asked.generation, |state| state.hung = true);
-                Err(late(wait, ""))
-            })
+            let (asked, generation) = (asked.clone(), asked.generation);
+            let (shared, name) = (subshell.clone(), name.map(str::to_owned));
+            let stdin = run.cell.asks;
+            let look = async move { on_subshell(&asked, stdin, &shared, name.as_deref()).await };
+            let mut look = Box::pin(look);
+            if let Ok(looked) = timeout(wait, &mut look).await {
+                return looked;
+            }
+            subshell.with(generation, |state| state.hung = true);
+            let subshell = subshell.clone();
+            // Ends with the kernel at the latest.
+            tokio::spawn(async move {
+                let _ = look.await;
+                subshell.with(generation, |state| state.hung = false);
+            });
+            Err(late(wait, ""))
         }
     }
 }
@@ -131,7 +143,7 @@ async fn on_main(asked: &Asked, name: Option<&str>, wait: Duration) -> Result<Va
 
 async fn on_subshell(
     asked: &Asked,
-    run: &CellRun,
+    stdin: bool,
     subshell: &Subshell,
     name: Option<&str>,
 ) -> Result<Value, InspectError> {
@@ -144,7 +156,7 @@ async fn on_subshell(
             id
         }
     };
-    let question = peek::Question { name, subshell: Some(&id), stdin: run.cell.asks, own: false };
+    let question = peek::Question { name, subshell: Some(&id), stdin, own: false };
     read(asked.line.ask(question.request(&asked.info)).await)
 }
 

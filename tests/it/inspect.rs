@@ -82,6 +82,20 @@ print(plt.get_fignums() == [half_done])"
 }
 
 #[test]
+fn a_look_that_came_too_late_does_not_end_all_looks() {
+    let mut host = Host::start(&[]);
+    host.ok("import time; n = 1");
+    host.begin_cell("time.sleep(1000)");
+    let (text, answer) = look(&mut host, json!({ "wait": 0.0001 }));
+    assert_eq!(answer["denied"]["code"], "late", "{text}");
+    let mut tries = 0..500;
+    while look(&mut host, json!({})).1["variables"].is_null() {
+        assert!(tries.next().is_some(), "the subshell is never asked again");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_kernel_that_dies_after_a_look_still_leaves_its_last_words() {
     let mut host = Host::start(&[]);
     host.ok("0");
