@@ -36,7 +36,7 @@ pub(super) enum What {
 }
 
 /// A display as it is kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Displayed {
     /// Its number in the cell, from 1.
     pub(super) number: u64,
@@ -51,7 +51,7 @@ pub(super) struct Displayed {
 }
 
 /// A representation in the spool.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kept {
     pub(super) mime: String,
     pub(super) json: bool,
@@ -172,19 +172,26 @@ impl Log {
         };
         let places: Vec<usize> =
             (0..self.pieces.len()).filter(|at| self.pieces.get(*at).is_some_and(named)).collect();
+        if places.is_empty() {
+            return false;
+        }
+        // Kept once, however many places there are.
+        let (text, displayed) = self.kept(display.clone(), spool);
+        let texts = [Text::whole(&text, spool), Text::whole(&format!("\n{text}"), spool)];
         for place in &places {
-            let (text, mut displayed) = self.kept(display.clone(), spool);
+            let mut displayed = displayed.clone();
             let Some(piece) = self.pieces.get_mut(*place) else { continue };
             if let What::Display(old) = &piece.what {
                 displayed.result = old.result;
             }
-            let start = if piece.text.read(0, 1, spool) == "\n" { "\n" } else { "" };
-            piece.text = Text::whole(&format!("{start}{text}"), spool);
+            let [plain, on_its_own_line] = &texts;
+            let begins = piece.text.read(0, 1, spool) == "\n";
+            piece.text = if begins { on_its_own_line } else { plain }.clone();
             piece.what = What::Display(Box::new(displayed));
             piece.at = self.end;
             self.end += piece.text.len();
         }
-        !places.is_empty()
+        true
     }
 
     /// A display's text, and what is kept of it.

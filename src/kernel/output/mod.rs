@@ -286,6 +286,17 @@ mod tests {
     }
 
     #[test]
+    fn an_update_of_many_displays_is_kept_once() {
+        let output = output();
+        for _ in 0..100 {
+            output.display(display("text/markdown", "old", Some("d")));
+        }
+        output.update(&display("text/markdown", &"y".repeat(20_000), Some("d")));
+        let totals = output.totals();
+        assert_eq!((totals.text_bytes, totals.dropped_bytes), (100 * 20_000 + 99, 0));
+    }
+
+    #[test]
     fn clear_withdraws_at_once_or_with_the_next_output() {
         let output = output();
         output.stream(false, "old");

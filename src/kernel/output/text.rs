@@ -12,7 +12,7 @@ const NEWEST: usize = 8 * 1024;
 const LINE: usize = 64 * 1024;
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Text {
     kept: Vec<Span>,
     kept_len: u64,
