@@ -116,7 +116,12 @@ fn output(run: &CellRun, range: Option<(u64, Option<u64>)>, uri: &str) -> Resour
     let asked: Range<u64> = from..to.unwrap_or(from.saturating_add(ONE_READ)).max(from);
     let len = (asked.end - asked.start).min(LONGEST_READ);
     let (mut text, total) = run.output.text_range(from, len);
-    let end = from.saturating_add(len).min(total);
+    let mut end = from.saturating_add(len).min(total);
+    // A character that the end cuts in two is the beginning of the next part.
+    let cut = end.saturating_sub(from).saturating_sub(text.len() as u64);
+    if end < total && cut < 4 {
+        end -= cut;
+    }
     if to.is_none() && end < total {
         let base = uri.split('?').next().unwrap_or(uri);
         text.push_str(&format!(
