@@ -243,10 +243,11 @@ impl Sandboxes {
         self.open(&run.session).map_or(0, |session| session.ahead(run))
     }
 
-    /// What other cells of its session have put out after the answers that told their ends.
+    /// What other cells of its session have put out after the answers that told their ends, as far as
+    /// there is room: bytes of text, and images.
     #[must_use]
-    pub fn late(&self, run: &CellRun) -> Vec<(Arc<CellRun>, View)> {
-        self.open(&run.session).map(|session| session.late(run)).unwrap_or_default()
+    pub fn late(&self, run: &CellRun, room: (usize, usize)) -> Vec<(Arc<CellRun>, View)> {
+        self.open(&run.session).map(|session| session.late(run, room)).unwrap_or_default()
     }
 
     /// Whether the answer with this outcome is one that has to tell of lost variables.

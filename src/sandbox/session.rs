@@ -38,6 +38,9 @@ use crate::{
 /// How many cells a session remembers.
 const REMEMBERED: usize = 1000;
 
+/// With less room, late output waits for another answer, in bytes.
+const LEAST_OF_LATE: usize = 500;
+
 /// A kernel that could not be started. Shared by all calls that waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the kernel of session `{session}` could not be started")]
@@ -239,17 +242,28 @@ impl Session {
         self.cells().all.iter().find(running).cloned()
     }
 
-    /// What cells other than `run` have put out after the answer that told their end.
-    pub(super) fn late(&self, run: &CellRun) -> Vec<(Arc<CellRun>, View)> {
+    /// What cells other than `run` have put out after the answer that told their end, as far as there
+    /// is room (bytes of text, images) in this answer; the rest is for the next.
+    pub(super) fn late(
+        &self,
+        run: &CellRun,
+        (mut text, mut images): (usize, usize),
+    ) -> Vec<(Arc<CellRun>, View)> {
         let late = |other: &&Arc<CellRun>| {
             other.number != run.number && other.end_was_told() && other.output.has_news()
         };
         let late: Vec<_> = self.cells().all.iter().filter(late).cloned().collect();
-        let show = |run: Arc<CellRun>| {
-            let view = run.output.show(None);
-            (run, view)
-        };
-        late.into_iter().map(show).collect()
+        let mut shown = Vec::new();
+        for run in late {
+            if text < LEAST_OF_LATE {
+                break;
+            }
+            let view = run.output.show_within(text, images);
+            let size = view.size();
+            (text, images) = (text.saturating_sub(size.0), images.saturating_sub(size.1));
+            shown.push((run, view));
+        }
+        shown
     }
 
     /// Whether this outcome is the first to be told that tells of a loss of variables.

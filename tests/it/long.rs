@@ -207,6 +207,27 @@ fn a_restart_while_the_kernel_starts_does_not_wait_for_the_cell() {
 }
 
 #[test]
+fn late_output_of_many_cells_comes_in_answers_of_the_usual_size() {
+    let mut host = Host::start(&[]);
+    host.ok("import asyncio; late = asyncio.Event()");
+    for _ in 0..5 {
+        host.ok("
+async def prints(): await late.wait(); print('L' * 4000)
+task = asyncio.create_task(prints())");
+    }
+    let mut seen = host.ok("late.set()").matches('L').count();
+    for _ in 0..100 {
+        let text = host.ok("await asyncio.sleep(0.05)");
+        assert!(text.len() < 9000, "{} bytes", text.len());
+        seen += text.matches('L').count();
+        if seen == 5 * 4000 {
+            return;
+        }
+    }
+    panic!("{seen} bytes of late output came");
+}
+
+#[test]
 fn the_queue_tells_each_its_place_and_has_a_bound() {
     let mut host = Host::start_with(&[("HUSK_CELLS_MAX_QUEUED", "2")]);
     let (folder, first) = waits_for_go(&mut host, "order = ['first']");

@@ -194,6 +194,23 @@ impl Output {
         view
     }
 
+    /// The same within less: at most `text` bytes and `images`.
+    pub fn show_within(&self, text: usize, images: usize) -> View {
+        let mut log = self.log();
+        let settings = Settings { max_text_bytes: text, max_images: images, ..self.settings };
+        let view = view::view(&log, log.told, &settings, &self.spool);
+        log.tell();
+        view
+    }
+
+    /// How much of an answer is left beside that view: bytes of text, and images.
+    #[must_use]
+    pub fn room_beside(&self, view: &View) -> (usize, usize) {
+        let (text, images) = view.size();
+        let Settings { max_text_bytes, max_images, .. } = self.settings;
+        (max_text_bytes.saturating_sub(text), max_images.saturating_sub(images))
+    }
+
     /// Why output is kept in memory only, when the disk failed.
     #[must_use]
     pub fn fault(&self) -> Option<String> {

@@ -23,6 +23,16 @@ pub struct View {
     pub omitted: u64,
 }
 
+impl View {
+    /// Bytes of text, and images.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        self.items.iter().fold((0, 0), |(text, images), item| match item {
+            Item::Text(more) => (text + more.len(), images),
+            Item::Image(_) => (text, images + 1),
+        })
+    }
+}
+
 /// A piece's part that is in view: bytes `from..to` of its text.
 struct Part<'a> {
     piece: &'a Piece,

@@ -130,8 +130,9 @@ impl Reply {
             }
         }
         notes.extend(notes::of_output(run, &view));
+        let room = run.output.room_beside(&view);
         let mut content = blocks(view);
-        for (cell, late) in sandboxes.late(run) {
+        for (cell, late) in sandboxes.late(run, room) {
             content.push(ContentBlock::text(format!("[late output of {}]", cell.id())));
             let (late, more) = images::fitting(&cell, late).await;
             notes.extend(notes::of_output(&cell, &late).into_iter().chain(more));
