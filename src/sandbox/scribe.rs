@@ -28,7 +28,7 @@ struct Written {
     run: Arc<CellRun>,
     outcome: Arc<Outcome>,
     /// Of its output, as it is there.
-    version: (u64, usize),
+    version: u64,
 }
 
 impl Scribe {

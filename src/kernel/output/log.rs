@@ -69,6 +69,8 @@ pub(super) struct Log {
     /// Displays that are kept as text only.
     pub(super) flattened: u64,
     displays: u64,
+    /// Counts what has happened to the pieces.
+    pub(super) changes: u64,
     clear_next: bool,
     /// A block stands at the end without its newline: whatever follows begins a new line.
     block_open: bool,
@@ -175,6 +177,7 @@ impl Log {
         if places.is_empty() {
             return false;
         }
+        self.changes += 1;
         // Kept once, however many places there are.
         let (text, displayed) = self.kept(display.clone(), spool);
         let texts = [Text::whole(&text, spool), Text::whole(&format!("\n{text}"), spool)];
@@ -222,11 +225,13 @@ impl Log {
             self.clear_next = true;
             return;
         }
+        self.changes += 1;
         self.pieces.clear();
         self.block_open = false;
     }
 
     fn begin(&mut self) {
+        self.changes += 1;
         if std::mem::take(&mut self.clear_next) {
             self.clear(false);
         }

@@ -303,6 +303,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_taken_back_is_a_change() {
+        let output = output();
+        output.stream(false, "10%");
+        let before = output.version();
+        output.stream(false, "\r20%");
+        assert_ne!(output.version(), before);
+    }
+
+    #[test]
     fn an_update_of_many_displays_is_kept_once() {
         let output = output();
         for _ in 0..100 {

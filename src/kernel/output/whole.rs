@@ -78,9 +78,8 @@ impl Output {
 
     /// Changes whenever the output does.
     #[must_use]
-    pub fn version(&self) -> (u64, usize) {
-        let log = self.log();
-        (log.end, log.pieces.len())
+    pub fn version(&self) -> u64 {
+        self.log().changes
     }
 }
 
