@@ -213,8 +213,11 @@ impl Session {
             run.listen(listener);
         }
         self.0.orders.send(Order::Run(Arc::clone(&run))).map_err(|_| SandboxError::Closing)?;
-        if cells.all.len() == REMEMBERED {
-            cells.all.pop_front();
+        // A cell that is not over is not forgotten, however many wait.
+        if cells.all.len() >= REMEMBERED
+            && let Some(at) = cells.all.iter().position(|run| run.is_over())
+        {
+            cells.all.remove(at);
         }
         cells.all.push_back(Arc::clone(&run));
         Ok(run)
