@@ -92,12 +92,14 @@ for n in range(300): print(n, flush=True); time.sleep(0.002)";
 #[test]
 fn the_default_wait_follows_the_host_and_the_setting() {
     let mut host = Host::start_with(&[("HUSK_CELLS_WAIT", "0.2")]);
+    let begun = Instant::now();
     let mut answer = host.cell("import time; time.sleep(1000)");
     // Each of these waits as long as the setting says, and not for ever.
     while answer.status() == "queued" {
         answer = wait(&mut host, json!({ "cell": "c1" }));
     }
     assert_eq!(answer.status(), "running");
+    assert!(begun.elapsed() < Duration::from_secs(45), "the default of 50 s was waited for");
 }
 
 #[test]
