@@ -1,6 +1,6 @@
 //! Images are made small enough for an answer, whatever they are and however broken.
 
-use husk::base::picture::{Shrunk, Why, shrink};
+use husk::base::picture::{Shrunk, Why, is_too_long, shrink};
 
 const SMALL: [&str; 14] = [
     "base.jpg",
@@ -74,6 +74,8 @@ fn an_image_that_would_fill_the_memory_is_refused_by_its_header() {
     fix_crcs(&mut bomb);
     let refused = shrunk(&bomb, "image/png", 700);
     assert!(matches!(refused, Err(Why::TooLarge { width: 30_000, .. })), "{refused:?}");
+    assert!(is_too_long(&bomb[..48], "image/png"), "the header is enough");
+    assert!(!is_too_long(&read("rgb.png"), "image/png"));
     assert!(matches!(shrunk(b"<svg/>", "image/svg+xml", 1), Err(Why::Format { .. })));
 }
 

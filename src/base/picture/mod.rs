@@ -173,6 +173,13 @@ pub fn shrink(bytes: &[u8], mime: &str, limit: usize) -> Result<Shrunk, Why> {
     Ok(shrunk(bytes, format, size, original))
 }
 
+/// Whether hosts would refuse the image for its longer side; its header is enough.
+#[must_use]
+pub fn is_too_long(bytes: &[u8], mime: &str) -> bool {
+    let size = Format::of(mime).and_then(|format| read::size(bytes, format));
+    size.is_ok_and(|size| size.longer() > LONGEST)
+}
+
 /// The longer side of what was found, 0 if nothing was.
 fn side(found: Option<&(Vec<u8>, Size)>) -> u32 {
     found.map_or(0, |(_, size)| size.longer())

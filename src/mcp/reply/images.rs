@@ -19,7 +19,7 @@ pub(super) async fn fitting(run: &CellRun, mut view: View) -> (View, Vec<String>
     for item in &mut view.items {
         let Item::Image(image) = item else { continue };
         let bytes = image.base64.len() / 4 * 3;
-        if bytes <= limit {
+        if bytes <= limit && !is_too_long(image) {
             continue;
         }
         let uri =
@@ -41,6 +41,15 @@ pub(super) async fn fitting(run: &CellRun, mut view: View) -> (View, Vec<String>
         }
     }
     (view, notes)
+}
+
+/// Whether a host would refuse it for its pixels.
+fn is_too_long(image: &Image) -> bool {
+    // A PNG's header is its first 33 bytes; a JPEG's can be anywhere.
+    let png = image.mime == "image/png";
+    let head = if png { image.base64.get(..64) } else { Some(image.base64.as_str()) };
+    let head = head.and_then(|head| STANDARD.decode(head).ok());
+    head.is_some_and(|head| picture::is_too_long(&head, &image.mime))
 }
 
 /// Scales an image down in its place; what it was and is.
