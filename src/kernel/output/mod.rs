@@ -371,6 +371,43 @@ mod tests {
         }
 
         #[test]
+        fn with_displays_updates_and_clears_each_word_is_shown_once(
+            steps in prop::collection::vec((0u8..8, any::<bool>(), 0u8..3), 0..60),
+        ) {
+            let output = output();
+            let (mut read, mut streamed, mut latest) = (String::new(), Vec::new(), [None; 3]);
+            for (n, (step, flag, id)) in steps.into_iter().enumerate() {
+                let word = format!("<{n}>");
+                let shows = display("text/plain", &word, Some(&id.to_string()));
+                let place = &mut latest[id as usize];
+                match step {
+                    0..3 => {
+                        output.stream(flag, &word);
+                        streamed.push(n);
+                    }
+                    3 if place.is_none() => {
+                        output.display(shows);
+                        *place = Some(n);
+                    }
+                    4 if output.update(&shows) => *place = Some(n),
+                    5 if flag => {
+                        output.clear(false);
+                        (streamed, latest) = (Vec::new(), [None; 3]);
+                    }
+                    _ => read.push_str(&shown(output.show(None))),
+                }
+                let (whole, len) = output.text_range(0, u64::MAX);
+                prop_assert_eq!(whole.len() as u64, len);
+            }
+            read.push_str(&shown(output.show(None)));
+            for n in 0..60 {
+                let count = read.matches(&format!("<{n}>")).count();
+                let stands = streamed.contains(&n) || latest.contains(&Some(n));
+                prop_assert!(count == 1 || count == 0 && !stands, "{} {} {}", n, count, read);
+            }
+        }
+
+        #[test]
         fn text_is_bounded_and_what_is_missing_is_counted(pieces in prop::collection::vec(("[aäß€\n]{0,700}", any::<bool>()), 0..20)) {
             let output = output();
             let mut whole = String::new();
