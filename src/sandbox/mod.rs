@@ -32,7 +32,7 @@ use serde_json::Value;
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{base::ids::SessionName, kernel::output::View, notebook::record::RecordError};
+use crate::{base::ids::SessionName, notebook::record::RecordError};
 
 pub use attach::Source;
 pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
@@ -243,9 +243,9 @@ impl Sandboxes {
         self.open(&run.session).map_or(0, |session| session.ahead(run))
     }
 
-    /// What other cells of its session have put out after the answers that told their ends.
+    /// Other cells of its session that have put something out after the answers that told their ends.
     #[must_use]
-    pub fn late(&self, run: &CellRun) -> Vec<(Arc<CellRun>, View)> {
+    pub fn late(&self, run: &CellRun) -> Vec<Arc<CellRun>> {
         self.open(&run.session).map(|session| session.late(run)).unwrap_or_default()
     }
 

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     base::ids::SessionName,
     jail::Usage,
-    kernel::output::{Output, Spool, View},
+    kernel::output::{Output, Spool},
     notebook::record::RecordError,
 };
 
@@ -239,17 +239,12 @@ impl Session {
         self.cells().all.iter().find(running).cloned()
     }
 
-    /// What cells other than `run` have put out after the answer that told their end.
-    pub(super) fn late(&self, run: &CellRun) -> Vec<(Arc<CellRun>, View)> {
+    /// Cells other than `run` that have put something out after the answer that told their end.
+    pub(super) fn late(&self, run: &CellRun) -> Vec<Arc<CellRun>> {
         let late = |other: &&Arc<CellRun>| {
             other.number != run.number && other.end_was_told() && other.output.has_news()
         };
-        let late: Vec<_> = self.cells().all.iter().filter(late).cloned().collect();
-        let show = |run: Arc<CellRun>| {
-            let view = run.output.show(None);
-            (run, view)
-        };
-        late.into_iter().map(show).collect()
+        self.cells().all.iter().filter(late).cloned().collect()
     }
 
     /// Whether this outcome is the first to be told that tells of a loss of variables.

@@ -151,7 +151,8 @@ impl Log {
 
     /// Adds a display; returns the text that it shows.
     pub(super) fn display(&mut self, display: Display, spool: &Spool) -> String {
-        let (text, displayed) = self.kept(display, spool);
+        self.displays += 1;
+        let (text, displayed) = kept(display, self.displays, spool);
         let image = displayed.image.is_some();
         if text.is_empty() {
             return text;
@@ -173,11 +174,11 @@ impl Log {
         let places: Vec<usize> =
             (0..self.pieces.len()).filter(|at| self.pieces.get(*at).is_some_and(named)).collect();
         for place in &places {
-            let (text, mut displayed) = self.kept(display.clone(), spool);
             let Some(piece) = self.pieces.get_mut(*place) else { continue };
-            if let What::Display(old) = &piece.what {
-                displayed.result = old.result;
-            }
+            let What::Display(old) = &piece.what else { continue };
+            // Its number stays: an answer may have named it.
+            let (text, mut displayed) = kept(display.clone(), old.number, spool);
+            displayed.result = old.result;
             let start = if piece.text.read(0, 1, spool) == "\n" { "\n" } else { "" };
             piece.text = Text::whole(&format!("{start}{text}"), spool);
             piece.what = What::Display(Box::new(displayed));
@@ -185,28 +186,6 @@ impl Log {
             self.end += piece.text.len();
         }
         !places.is_empty()
-    }
-
-    /// A display's text, and what is kept of it.
-    fn kept(&mut self, mut display: Display, spool: &Spool) -> (String, Displayed) {
-        self.displays += 1;
-        let number = self.displays;
-        let shown = Shown::choose(&mut display.bundle);
-        let (text, image, partly) = match shown {
-            Shown::Image { at, bytes } => {
-                let mime = display.bundle.get(at).map_or("image", |one| &one.mime);
-                (format!("[output {number}: {mime}, {bytes} bytes]"), Some(at), false)
-            }
-            Shown::Text { text, partly } => (text, None, partly),
-            Shown::Nothing => (String::new(), None, false),
-        };
-        let keep = |one: super::super::event::Representation| {
-            let span = spool.append(one.value.as_bytes());
-            Kept { mime: one.mime, json: one.json, span }
-        };
-        let kept = display.bundle.into_iter().map(keep).collect();
-        let Display { metadata, id, result, .. } = display;
-        (text, Displayed { number, id, result, metadata, kept, image, partly })
     }
 
     /// Withdraws what there is, at once or with the next output.
@@ -232,4 +211,24 @@ impl Log {
             last.text.fix();
         }
     }
+}
+
+/// A display's text, and what is kept of it.
+fn kept(mut display: Display, number: u64, spool: &Spool) -> (String, Displayed) {
+    let shown = Shown::choose(&mut display.bundle);
+    let (text, image, partly) = match shown {
+        Shown::Image { at, bytes } => {
+            let mime = display.bundle.get(at).map_or("image", |one| &one.mime);
+            (format!("[output {number}: {mime}, {bytes} bytes]"), Some(at), false)
+        }
+        Shown::Text { text, partly } => (text, None, partly),
+        Shown::Nothing => (String::new(), None, false),
+    };
+    let keep = |one: super::super::event::Representation| {
+        let span = spool.append(one.value.as_bytes());
+        Kept { mime: one.mime, json: one.json, span }
+    };
+    let kept = display.bundle.into_iter().map(keep).collect();
+    let Display { metadata, id, result, .. } = display;
+    (text, Displayed { number, id, result, metadata, kept, image, partly })
 }

@@ -10,12 +10,15 @@ use serde_json::Value;
 use super::{Denial, Reply, images, notes};
 use crate::{
     guard::Kind,
-    kernel::output::{Item, View},
+    kernel::output::{Item, Room, View},
     sandbox::{CellRun, Outcome, Phase, Sandboxes, Status},
 };
 
 /// The longest name or message of an exception in `structuredContent`, in characters.
 const LONGEST_ERROR: usize = 1000;
+
+/// Of an answer's text, one part in so many is kept free for late output of other cells.
+const LATE_SHARE: usize = 8;
 
 /// The exception that ended a cell.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -93,7 +96,12 @@ impl Reply {
         if let Some(error) = CellRun::not_run(&phase) {
             return Self::no_sandbox(&error);
         }
-        let (view, mut notes) = images::fitting(run, run.output.show(from)).await;
+        let late = sandboxes.late(run);
+        let whole = run.output.room();
+        let kept_free = if late.is_empty() { 0 } else { whole.text / LATE_SHARE };
+        let view = run.output.show_within(from, Room { text: whole.text - kept_free, ..whole });
+        let mut room = whole.beside(&view);
+        let (view, mut notes) = images::fitting(run, view).await;
         let mut output = CellOutput {
             session: Some(run.session.to_string()),
             cell: Some(run.id()),
@@ -131,8 +139,14 @@ impl Reply {
         }
         notes.extend(notes::of_output(run, &view));
         let mut content = blocks(view);
-        for (cell, late) in sandboxes.late(run) {
+        for cell in late {
+            // What finds no room is told by the next answer.
+            if room.text < whole.text / (2 * LATE_SHARE) {
+                break;
+            }
             content.push(ContentBlock::text(format!("[late output of {}]", cell.id())));
+            let late = cell.output.show_within(None, room);
+            room = room.beside(&late);
             let (late, more) = images::fitting(&cell, late).await;
             notes.extend(notes::of_output(&cell, &late).into_iter().chain(more));
             content.extend(blocks(late));
