@@ -21,6 +21,8 @@ mod kernels;
 mod lifecycle;
 mod local;
 mod long;
+mod notebook;
+mod outputs;
 mod pictures;
 mod protocol;
 mod python;
