@@ -73,7 +73,7 @@ fn every_kind_of_output_shows_what_can_be_read() {
     check("open('f.py', 'w').write('a = 1\\n'); None", "(no output)");
     check("%load f.py", "# %load f.py\na = 1");
     check("display({}, raw=True)", "(no output)");
-    check("print(1); print(2, file=sys.stderr); print(3)", "1\n2\n3\n");
+    check("print(1, flush=True); print(2, file=sys.stderr, flush=True); print(3)", "1\n2\n3\n");
     assert!(host.ok("len?").contains("Return the number of items in a container."));
 }
 
@@ -167,8 +167,7 @@ fn output_after_the_end_of_its_cell_is_told_once_as_late() {
     let thread = format!("def late():\n    {go}\n    print('of the thread'); open('told', 'w')");
     host.ok(&format!("{thread}\nthreading.Thread(target=late).start()"));
     host.ok("child = subprocess.Popen('read x; echo of the child', shell=True, stdin=-1)");
-    host.ok("open('go', 'w'); child.communicate(b'x\\n'); None");
-    let mut seen = String::new();
+    let mut seen = host.ok("open('go', 'w'); child.communicate(b'x\\n'); None");
     while !(seen.contains("of the thread") && seen.contains("of the child")) {
         seen.push_str(&host.ok("None"));
     }
@@ -283,7 +282,7 @@ fn the_server_stays_small_however_much_is_printed() {
     let mut host = Host::start(&[]);
     let answer = host.cell("for n in range(60_000): print('x' * 999)");
     assert_eq!(answer.structured()["output"]["text_bytes"], 60_000_000);
-    let endless = "while True: print('y' * 999)";
+    let endless = "while True: print('y' * 99_999, flush=True)";
     let mut running = host.tool("notebook_run_cell", json!({ "code": endless, "wait": 0 }));
     while running.structured()["output"]["text_bytes"].as_u64().unwrap_or(0) < 30_000_000 {
         running = host.tool("notebook_wait_cell", json!({ "cell": "c2", "wait": 0.05 }));

@@ -20,7 +20,7 @@ use frames::{Breach, Inspector};
 
 /// How much of a kernel's output waits in memory for the server before the kernel has to wait,
 /// in bytes.
-pub const BACKLOG: usize = 16 * 1024 * 1024;
+pub const BACKLOG: usize = 8 * 1024 * 1024;
 /// How much is read at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
