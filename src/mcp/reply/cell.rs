@@ -100,7 +100,7 @@ impl Reply {
         let whole = run.output.room();
         let kept_free = if late.is_empty() { 0 } else { whole.text / LATE_SHARE };
         let view = run.output.show_within(from, Room { text: whole.text - kept_free, ..whole });
-        let mut room = whole.beside(&view);
+        let room = whole.beside(&view);
         let (view, mut notes) = images::fitting(run, view).await;
         let mut output = CellOutput {
             session: Some(run.session.to_string()),
@@ -139,18 +139,7 @@ impl Reply {
         }
         notes.extend(notes::of_output(run, &view));
         let mut content = blocks(view);
-        for cell in late {
-            // What finds no room is told by the next answer.
-            if room.text < whole.text / (2 * LATE_SHARE) {
-                break;
-            }
-            content.push(ContentBlock::text(format!("[late output of {}]", cell.id())));
-            let late = cell.output.show_within(None, room);
-            room = room.beside(&late);
-            let (late, more) = images::fitting(&cell, late).await;
-            notes.extend(notes::of_output(&cell, &late).into_iter().chain(more));
-            content.extend(blocks(late));
-        }
+        content.extend(told_late(late, whole.text, room, &mut notes).await);
         if content.is_empty() && matches!(phase, Phase::Over(_)) {
             content.push(ContentBlock::text("(no output)"));
         }
@@ -159,6 +148,28 @@ impl Reply {
         let structured = serde_json::to_value(output).unwrap_or(Value::Null);
         Self::new(content, structured, failed, kind)
     }
+}
+
+/// What other cells have put out late, as far as there is room; the rest is told by the next answer.
+async fn told_late(
+    late: Vec<Arc<CellRun>>,
+    whole: usize,
+    mut room: Room,
+    notes: &mut Vec<String>,
+) -> Vec<ContentBlock> {
+    let mut content = Vec::new();
+    for cell in late {
+        if room.text < whole / (2 * LATE_SHARE) {
+            break;
+        }
+        content.push(ContentBlock::text(format!("[late output of {}]", cell.id())));
+        let view = cell.output.show_within(None, room);
+        room = room.beside(&view);
+        let (view, more) = images::fitting(&cell, view).await;
+        notes.extend(notes::of_output(&cell, &view).into_iter().chain(more));
+        content.extend(blocks(view));
+    }
+    content
 }
 
 impl CellOutput {
