@@ -110,19 +110,19 @@ pub(super) fn read(context: &Arc<Context>, uri: &str) -> Result<ReadResourceResu
     Ok(ReadResourceResult::new(contents))
 }
 
-/// A part of a cell's text; without an end, at most [`ONE_READ`] and then where the next part is.
+/// A part of a cell's text, at most [`ONE_READ`] or, with an end, [`LONGEST_READ`], and then where the
+/// next part is. A character belongs to the part in which it begins.
 fn output(run: &CellRun, range: Option<(u64, Option<u64>)>, uri: &str) -> ResourceContents {
     let (from, to) = range.unwrap_or((0, None));
     let asked: Range<u64> = from..to.unwrap_or(from.saturating_add(ONE_READ)).max(from);
     let len = (asked.end - asked.start).min(LONGEST_READ);
     let (mut text, total) = run.output.text_range(from, len);
-    let mut end = from.saturating_add(len).min(total);
-    // A character that the end cuts in two is the beginning of the next part.
-    let cut = end.saturating_sub(from).saturating_sub(text.len() as u64);
-    if end < total && cut < 4 {
-        end -= cut;
+    let end = from.saturating_add(len).min(total);
+    let dropped = run.output.totals().dropped_bytes;
+    if from < dropped.min(asked.end) {
+        text.insert_str(0, &format!("[… the first {dropped} bytes are not kept any more …]\n"));
     }
-    if to.is_none() && end < total {
+    if end < total.min(asked.end) || (to.is_none() && end < total) {
         let base = uri.split('?').next().unwrap_or(uri);
         text.push_str(&format!(
             "\n[… bytes {from} to {end} of {total}; the next are {base}?from={end} …]\n"

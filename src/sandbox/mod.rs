@@ -32,7 +32,7 @@ use serde_json::Value;
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{base::ids::SessionName, kernel::output::View, notebook::record::RecordError};
+use crate::{base::ids::SessionName, notebook::record::RecordError};
 
 pub use attach::Source;
 pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
@@ -243,11 +243,10 @@ impl Sandboxes {
         self.open(&run.session).map_or(0, |session| session.ahead(run))
     }
 
-    /// What other cells of its session have put out after the answers that told their ends, as far as
-    /// there is room: bytes of text, and images.
+    /// Other cells of its session that have put something out after the answers that told their ends.
     #[must_use]
-    pub fn late(&self, run: &CellRun, room: (usize, usize)) -> Vec<(Arc<CellRun>, View)> {
-        self.open(&run.session).map(|session| session.late(run, room)).unwrap_or_default()
+    pub fn late(&self, run: &CellRun) -> Vec<Arc<CellRun>> {
+        self.open(&run.session).map(|session| session.late(run)).unwrap_or_default()
     }
 
     /// Whether the answer with this outcome is one that has to tell of lost variables.

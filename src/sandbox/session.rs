@@ -31,15 +31,12 @@ use super::{
 use crate::{
     base::ids::SessionName,
     jail::Usage,
-    kernel::output::{Output, Spool, View},
+    kernel::output::{Output, Spool},
     notebook::record::RecordError,
 };
 
 /// How many cells a session remembers.
 const REMEMBERED: usize = 1000;
-
-/// With less room, late output waits for another answer, in bytes.
-const LEAST_OF_LATE: usize = 500;
 
 /// A kernel that could not be started. Shared by all calls that waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -245,28 +242,12 @@ impl Session {
         self.cells().all.iter().find(running).cloned()
     }
 
-    /// What cells other than `run` have put out after the answer that told their end, as far as there
-    /// is room (bytes of text, images) in this answer; the rest is for the next.
-    pub(super) fn late(
-        &self,
-        run: &CellRun,
-        (mut text, mut images): (usize, usize),
-    ) -> Vec<(Arc<CellRun>, View)> {
+    /// Cells other than `run` that have put something out after the answer that told their end.
+    pub(super) fn late(&self, run: &CellRun) -> Vec<Arc<CellRun>> {
         let late = |other: &&Arc<CellRun>| {
             other.number != run.number && other.end_was_told() && other.output.has_news()
         };
-        let late: Vec<_> = self.cells().all.iter().filter(late).cloned().collect();
-        let mut shown = Vec::new();
-        for run in late {
-            if text < LEAST_OF_LATE {
-                break;
-            }
-            let view = run.output.show_within(text, images);
-            let size = view.size();
-            (text, images) = (text.saturating_sub(size.0), images.saturating_sub(size.1));
-            shown.push((run, view));
-        }
-        shown
+        self.cells().all.iter().filter(late).cloned().collect()
     }
 
     /// Whether this outcome is the first to be told that tells of a loss of variables.

@@ -22,6 +22,8 @@ mod kernels;
 mod lifecycle;
 mod local;
 mod long;
+mod notebook;
+mod outputs;
 mod pictures;
 mod progress;
 mod protocol;

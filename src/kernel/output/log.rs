@@ -153,7 +153,8 @@ impl Log {
 
     /// Adds a display; returns the text that it shows.
     pub(super) fn display(&mut self, display: Display, spool: &Spool) -> String {
-        let (text, displayed) = self.kept(display, spool);
+        self.displays += 1;
+        let (text, displayed) = kept(display, self.displays, spool);
         let image = displayed.image.is_some();
         if text.is_empty() {
             return text;
@@ -174,18 +175,19 @@ impl Log {
         };
         let places: Vec<usize> =
             (0..self.pieces.len()).filter(|at| self.pieces.get(*at).is_some_and(named)).collect();
-        if places.is_empty() {
-            return false;
-        }
+        let first = places.first().and_then(|place| self.pieces.get(*place));
+        // Its number stays: an answer may have named it.
+        let Some(What::Display(first)) = first.map(|piece| &piece.what) else { return false };
+        let number = first.number;
         self.changes += 1;
         // Kept once, however many places there are.
-        let (text, displayed) = self.kept(display.clone(), spool);
+        let (text, displayed) = kept(display.clone(), number, spool);
         let texts = [Text::whole(&text, spool), Text::whole(&format!("\n{text}"), spool)];
         for place in &places {
             let mut displayed = displayed.clone();
             let Some(piece) = self.pieces.get_mut(*place) else { continue };
             if let What::Display(old) = &piece.what {
-                displayed.result = old.result;
+                (displayed.number, displayed.result) = (old.number, old.result);
             }
             let [plain, on_its_own_line] = &texts;
             let begins = piece.text.read(0, 1, spool) == "\n";
@@ -195,28 +197,6 @@ impl Log {
             self.end += piece.text.len();
         }
         true
-    }
-
-    /// A display's text, and what is kept of it.
-    fn kept(&mut self, mut display: Display, spool: &Spool) -> (String, Displayed) {
-        self.displays += 1;
-        let number = self.displays;
-        let shown = Shown::choose(&mut display.bundle);
-        let (text, image, partly) = match shown {
-            Shown::Image { at, bytes } => {
-                let mime = display.bundle.get(at).map_or("image", |one| &one.mime);
-                (format!("[output {number}: {mime}, {bytes} bytes]"), Some(at), false)
-            }
-            Shown::Text { text, partly } => (text, None, partly),
-            Shown::Nothing => (String::new(), None, false),
-        };
-        let keep = |one: super::super::event::Representation| {
-            let span = spool.append(one.value.as_bytes());
-            Kept { mime: one.mime, json: one.json, span }
-        };
-        let kept = display.bundle.into_iter().map(keep).collect();
-        let Display { metadata, id, result, .. } = display;
-        (text, Displayed { number, id, result, metadata, kept, image, partly })
     }
 
     /// Withdraws what there is, at once or with the next output.
@@ -244,4 +224,24 @@ impl Log {
             last.text.fix();
         }
     }
+}
+
+/// A display's text, and what is kept of it.
+fn kept(mut display: Display, number: u64, spool: &Spool) -> (String, Displayed) {
+    let shown = Shown::choose(&mut display.bundle);
+    let (text, image, partly) = match shown {
+        Shown::Image { at, bytes } => {
+            let mime = display.bundle.get(at).map_or("image", |one| &one.mime);
+            (format!("[output {number}: {mime}, {bytes} bytes]"), Some(at), false)
+        }
+        Shown::Text { text, partly } => (text, None, partly),
+        Shown::Nothing => (String::new(), None, false),
+    };
+    let keep = |one: super::super::event::Representation| {
+        let span = spool.append(one.value.as_bytes());
+        Kept { mime: one.mime, json: one.json, span }
+    };
+    let kept = display.bundle.into_iter().map(keep).collect();
+    let Display { metadata, id, result, .. } = display;
+    (text, Displayed { number, id, result, metadata, kept, image, partly })
 }

@@ -8,6 +8,9 @@ use super::super::event::Representation;
 /// The longest LaTeX or JSON that is shown in place of a name, in bytes.
 const LONGEST_SOURCE: usize = 4 * 1024;
 
+/// Images that hosts show, and how each begins in base64.
+const IMAGES: [(&str, &str); 2] = [("image/png", "iVBORw0KGgo"), ("image/jpeg", "/9j/")];
+
 /// The representation that is shown.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Shown {
@@ -22,10 +25,10 @@ pub(super) enum Shown {
 impl Shown {
     /// Chooses one of an output's representations; base64 loses its line breaks.
     pub(super) fn choose(bundle: &mut [Representation]) -> Self {
-        for mime in ["image/png", "image/jpeg"] {
+        for (mime, begins) in IMAGES {
             let found = bundle.iter_mut().enumerate().find(|(_, one)| one.mime == mime);
             if let Some((at, image)) = found.filter(|(_, image)| !image.json)
-                && let Some(bytes) = clean(&mut image.value)
+                && let Some(bytes) = clean(&mut image.value, begins)
             {
                 return Self::Image { at, bytes };
             }
@@ -49,7 +52,8 @@ impl Shown {
         let kinds: Vec<&str> = bundle.iter().map(|one| one.mime.as_str()).collect();
         match plain {
             Some(text) => Self::Text { text: text.to_owned(), partly: kinds.len() > 1 },
-            None if kinds.is_empty() => Self::Nothing,
+            // An object whose text is empty shows nothing.
+            None if kinds.iter().all(|kind| *kind == "text/plain") => Self::Nothing,
             None => {
                 let text = format!("[output without text: {}]", kinds.join(", "));
                 Self::Text { text, partly: true }
@@ -63,11 +67,14 @@ fn is_name(text: &str) -> bool {
     text.starts_with("<IPython.core.display.") && text.ends_with(" object>")
 }
 
-/// Takes line breaks out of base64; its size decoded, or nothing where it is not base64: a host
-/// would choke on it.
-fn clean(text: &mut String) -> Option<usize> {
+/// Takes line breaks out of base64; its size decoded, or nothing where it is not such an image: a
+/// host would choke on it.
+fn clean(text: &mut String, begins: &str) -> Option<usize> {
     use base64::Engine;
     text.retain(|c| !c.is_ascii_whitespace());
+    if !text.starts_with(begins) {
+        return None;
+    }
     let decoded = base64::engine::general_purpose::STANDARD.decode(&*text).ok()?;
     (!decoded.is_empty()).then_some(decoded.len())
 }
@@ -92,7 +99,10 @@ mod tests {
     #[test]
     fn the_best_that_a_model_can_read_is_shown() {
         let figure = ("text/plain", "<Figure size 640x480>");
-        assert_eq!(choose(&[figure, ("image/png", "QUJD\n")]), Shown::Image { at: 1, bytes: 3 });
+        assert_eq!(
+            choose(&[figure, ("image/png", "iVBORw0KGgoA\n")]),
+            Shown::Image { at: 1, bytes: 9 }
+        );
         assert_eq!(choose(&[figure, ("image/png", "%%%")]), text("<Figure size 640x480>", false));
         assert_eq!(choose(&[("text/plain", "a"), ("text/markdown", "# a")]), text("# a", false));
         assert_eq!(choose(&[("text/html", "<table>"), ("text/plain", "a b")]), text("a b", false));
@@ -101,6 +111,9 @@ mod tests {
         let html = ("text/plain", "<IPython.core.display.HTML object>");
         assert_eq!(choose(&[html, ("text/html", "<b>")]), text(html.1, true));
         assert_eq!(choose(&[("text/html", "<b>")]), text("[output without text: text/html]", true));
+        let jpeg = ("image/jpeg", "iVBORw0KGgoA");
+        assert_eq!(choose(&[jpeg]), text("[output without text: image/jpeg]", true));
         assert_eq!(choose(&[]), Shown::Nothing);
+        assert_eq!(choose(&[("text/plain", "")]), Shown::Nothing);
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{Log, What};
 pub use spool::Spool;
-pub use view::View;
+pub use view::{Room, View};
 pub use whole::Whole;
 
 use super::event::{Display, Failure};
@@ -185,30 +185,24 @@ impl Output {
         log.end > log.told
     }
 
+    /// What an answer may hold.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room { text: self.settings.max_text_bytes, images: self.settings.max_images }
+    }
+
     /// What came since the offset `from`, or since the last time; counts as shown from here on.
     pub fn show(&self, from: Option<u64>) -> View {
+        self.show_within(from, self.room())
+    }
+
+    /// The same where an answer has no more room than that.
+    pub fn show_within(&self, from: Option<u64>, room: Room) -> View {
         let mut log = self.log();
         let from = from.unwrap_or(log.told).min(log.end);
-        let view = view::view(&log, from, &self.settings, &self.spool);
+        let view = view::view(&log, from, room, &self.spool);
         log.tell();
         view
-    }
-
-    /// The same within less: at most `text` bytes and `images`.
-    pub fn show_within(&self, text: usize, images: usize) -> View {
-        let mut log = self.log();
-        let settings = Settings { max_text_bytes: text, max_images: images, ..self.settings };
-        let view = view::view(&log, log.told, &settings, &self.spool);
-        log.tell();
-        view
-    }
-
-    /// How much of an answer is left beside that view: bytes of text, and images.
-    #[must_use]
-    pub fn room_beside(&self, view: &View) -> (usize, usize) {
-        let (text, images) = view.size();
-        let Settings { max_text_bytes, max_images, .. } = self.settings;
-        (max_text_bytes.saturating_sub(text), max_images.saturating_sub(images))
     }
 
     /// Why output is kept in memory only, when the disk failed.
@@ -253,9 +247,9 @@ mod tests {
         let output = output();
         output.stream(false, "a");
         output.display(display("text/plain", "42", None));
-        output.display(display("image/png", "QUJD\n", None));
+        output.display(display("image/png", "iVBORw0KGgoA\n", None));
         output.stream(true, "\u{1b}[31mred\u{1b}[0m");
-        assert_eq!(shown(output.show(None)), "a\n42<image/png QUJD>\nred");
+        assert_eq!(shown(output.show(None)), "a\n42<image/png iVBORw0KGgoA>\nred");
         let totals = output.totals();
         assert_eq!((totals.text_bytes, totals.images), (8, 1));
     }
@@ -272,21 +266,21 @@ mod tests {
     fn images_over_the_limit_are_named() {
         let output = output();
         for _ in 0..3 {
-            output.display(display("image/png", "QUJD", None));
+            output.display(display("image/png", "iVBORw0KGgoA", None));
         }
         let view = output.show(None);
         assert_eq!((view.totals.images, view.partly.as_slice()), (3, [3].as_slice()));
-        assert!(shown(view).ends_with("\n[output 3: image/png, 3 bytes]"));
+        assert!(shown(view).ends_with("\n[output 3: image/png, 9 bytes]"));
     }
 
     #[test]
     fn updates_replace_in_place_and_are_news() {
         let output = output();
-        output.display(display("image/png", "QUJD", Some("d")));
+        output.display(display("image/png", "iVBORw0KGgoA", Some("d")));
         output.stream(false, "after\n");
-        assert!(output.update(&display("image/png", "REVG", Some("d"))));
-        assert!(!output.update(&display("image/png", "REVG", Some("other"))));
-        assert_eq!(shown(output.show(None)), "<image/png REVG>\nafter\n");
+        assert!(output.update(&display("image/png", "iVBORw0KGgoB", Some("d"))));
+        assert!(!output.update(&display("image/png", "iVBORw0KGgoB", Some("other"))));
+        assert_eq!(shown(output.show(None)), "<image/png iVBORw0KGgoB>\nafter\n");
         output.stream(false, "more\n");
         output.update(&display("text/plain", "new", Some("d")));
         output.stream(false, "end");

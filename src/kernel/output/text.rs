@@ -117,6 +117,21 @@ impl Text {
 
     /// Bytes `from..to` as far as they are kept, cut at characters.
     pub(super) fn read(&self, from: u64, to: u64, spool: &Spool) -> String {
+        whole_characters(self.bytes(from, to, spool))
+    }
+
+    /// The characters that begin in `from..to`, as far as they are kept: ranges that follow each
+    /// other are the whole.
+    pub(super) fn read_characters(&self, from: u64, to: u64, spool: &Spool) -> String {
+        let end = to.saturating_add(3).min(self.len()).max(to);
+        let mut bytes = self.bytes(from, end, spool);
+        let after = bytes.len().saturating_sub((end - to) as usize);
+        let rest = bytes.get(after..).unwrap_or_default();
+        bytes.truncate(after + rest.iter().take_while(|byte| continues(**byte)).count());
+        whole_characters(bytes)
+    }
+
+    fn bytes(&self, from: u64, to: u64, spool: &Spool) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut at = 0;
         for span in &self.kept {
@@ -130,14 +145,18 @@ impl Text {
         let newest = self.newest.as_bytes();
         let clip = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(newest.len());
         bytes.extend_from_slice(newest.get(clip(begin)..clip(end)).unwrap_or_default());
-        whole_characters(bytes)
+        bytes
     }
+}
+
+/// Whether a byte is not the first of its character.
+fn continues(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
 }
 
 /// The text of bytes that were cut out of a text: parts of characters at its ends go.
 fn whole_characters(bytes: Vec<u8>) -> String {
-    let continues = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
-    let start = bytes.iter().take(3).take_while(continues).count();
+    let start = bytes.iter().take(3).take_while(|byte| continues(**byte)).count();
     let inside = bytes.get(start..).unwrap_or_default();
     match std::str::from_utf8(inside) {
         Ok(text) => text.to_owned(),

@@ -1,10 +1,39 @@
 //! What an answer shows of a cell's output: a part of it, bounded, with what is left out counted.
 
 use super::{
-    Image, Item, Settings, Totals,
+    Image, Item, Totals,
     log::{Displayed, Log, Piece, What},
     spool::Spool,
 };
+
+/// The longest image that is shown or scaled down, in bytes of base64: what decodes it must hold it
+/// whole.
+const LARGEST_IMAGE: u64 = (16 << 20) / 3 * 4;
+
+/// What an answer may still hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of text.
+    pub text: usize,
+    /// Images.
+    pub images: usize,
+}
+
+impl Room {
+    /// What is left of it beside a view.
+    #[must_use]
+    pub fn beside(self, view: &View) -> Self {
+        let texts = view.items.iter().map(|item| match item {
+            Item::Text(text) => text.len(),
+            Item::Image(_) => 0,
+        });
+        let images = view.items.iter().filter(|item| matches!(item, Item::Image(_))).count();
+        Self {
+            text: self.text.saturating_sub(texts.sum()),
+            images: self.images.saturating_sub(images),
+        }
+    }
+}
 
 /// A part of a cell's output.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,16 +52,6 @@ pub struct View {
     pub omitted: u64,
 }
 
-impl View {
-    /// Bytes of text, and images.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        self.items.iter().fold((0, 0), |(text, images), item| match item {
-            Item::Text(more) => (text + more.len(), images),
-            Item::Image(_) => (text, images + 1),
-        })
-    }
-}
-
 /// A piece's part that is in view: bytes `from..to` of its text.
 struct Part<'a> {
     piece: &'a Piece,
@@ -49,11 +68,11 @@ impl Part<'_> {
 }
 
 /// Shows what came at or after the offset `from`.
-pub(super) fn view(log: &Log, from: u64, settings: &Settings, spool: &Spool) -> View {
+pub(super) fn view(log: &Log, from: u64, room: Room, spool: &Spool) -> View {
     let mut view = View { from, next: log.end, totals: totals(log, spool), ..View::default() };
-    let parts = parts(log, from, settings, &mut view);
+    let parts = parts(log, from, room, &mut view);
     let whole: u64 = parts.iter().map(Part::text_len).sum();
-    let window = Window::of(whole, settings.max_text_bytes as u64);
+    let window = Window::of(whole, room.text as u64);
     let (mut head, mut tail) = (Vec::new(), Vec::new());
     let (mut at, mut shown) = (0, 0);
     for part in &parts {
@@ -105,7 +124,7 @@ impl Window {
 }
 
 /// What of each piece is in view; displays that it shows only in part are noted.
-fn parts<'a>(log: &'a Log, from: u64, settings: &Settings, view: &mut View) -> Vec<Part<'a>> {
+fn parts<'a>(log: &'a Log, from: u64, room: Room, view: &mut View) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     let mut images = 0;
     for piece in &log.pieces {
@@ -123,7 +142,7 @@ fn parts<'a>(log: &'a Log, from: u64, settings: &Settings, view: &mut View) -> V
                 if display.partly {
                     view.partly.push(display.number);
                 }
-                if display.image.is_some() && images < settings.max_images {
+                if images < room.images && display.image.is_some_and(|at| fits(display, at)) {
                     images += 1;
                     part.image = Some(display);
                 } else if display.image.is_some() {
@@ -135,6 +154,10 @@ fn parts<'a>(log: &'a Log, from: u64, settings: &Settings, view: &mut View) -> V
         parts.push(part);
     }
     parts
+}
+
+fn fits(display: &Displayed, at: usize) -> bool {
+    display.kept.get(at).is_some_and(|kept| kept.span.len <= LARGEST_IMAGE)
 }
 
 fn image(display: &Displayed, spool: &Spool) -> Option<Image> {

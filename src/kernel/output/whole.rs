@@ -33,7 +33,7 @@ pub enum Whole {
 }
 
 impl Output {
-    /// Bytes `from..from + len` of the text, in which `[output 1: image/png, …]` stands for an image;
+    /// The characters that begin in bytes `from..from + len` of the text, in which `[output 1: image/png, …]` stands for an image;
     /// what is not kept any more is missing. Also the length of the text.
     #[must_use]
     pub fn text_range(&self, from: u64, len: u64) -> (String, u64) {
@@ -44,7 +44,7 @@ impl Output {
             let end = at + piece.text.len();
             if from < end && to > at {
                 let part = (from.max(at) - at, to.min(end) - at);
-                text.push_str(&piece.text.read(part.0, part.1, &self.spool));
+                text.push_str(&piece.text.read_characters(part.0, part.1, &self.spool));
             }
             at = end;
         }

@@ -8,9 +8,9 @@
 
 pub mod frames;
 
-use std::{io, path::Path};
+use std::{collections::VecDeque, io, path::Path};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixListener, UnixStream},
@@ -20,9 +20,9 @@ use frames::{Breach, Inspector};
 
 /// How much of a kernel's output waits in memory for the server before the kernel has to wait,
 /// in bytes.
-pub const BACKLOG: usize = 16 * 1024 * 1024;
-/// A buffer that grew beyond this is given back when it is empty, in bytes.
-const KEPT: usize = 1024 * 1024;
+pub const BACKLOG: usize = 8 * 1024 * 1024;
+/// How much is read at once, in bytes.
+const PIECE: usize = 64 * 1024;
 
 /// The message that the relay puts in when the kernel's side has ended: all that the kernel had
 /// sent stands before it. A kernel that forges it only cuts itself short.
@@ -176,42 +176,54 @@ async fn outward(
 ) -> Ended {
     let io = |source| Ended::Io { channel, source };
     let mut inspector = Inspector::new(caps);
-    let mut waiting = BytesMut::new();
-    let mut chunk = BytesMut::with_capacity(64 * 1024);
+    // Pieces, so that what waits takes no more memory than it is long.
+    let mut waiting = VecDeque::<Bytes>::new();
+    let mut backlog = 0;
+    let mut chunk = BytesMut::with_capacity(PIECE);
     loop {
         tokio::select! {
             biased;
-            wrote = server.write(&waiting), if !waiting.is_empty() => match wrote {
+            wrote = server.write(first(&waiting)), if backlog > 0 => match wrote {
                 Ok(0) => return Ended::Server,
                 Ok(n) => {
-                    waiting.advance(n);
-                    if waiting.is_empty() && waiting.capacity() > KEPT {
-                        waiting = BytesMut::new();
+                    backlog -= n;
+                    if let Some(piece) = waiting.front_mut() {
+                        piece.advance(n);
+                    }
+                    if first(&waiting).is_empty() {
+                        waiting.pop_front();
                     }
                 }
                 Err(source) => return io(source),
             },
-            read = kernel.read_buf(&mut chunk), if waiting.len() < BACKLOG => match read {
+            read = kernel.read_buf(&mut chunk), if backlog < BACKLOG => match read {
                 Ok(0) => break,
                 Ok(_) => {
                     if let Err(breach) = inspector.feed(&chunk) {
                         return Ended::Breach { channel, breach };
                     }
-                    waiting.extend_from_slice(&chunk);
-                    chunk.clear();
+                    backlog += chunk.len();
+                    waiting.push_back(chunk.split().freeze());
+                    chunk.reserve(PIECE);
                 }
                 Err(_reset) => break,
             },
         }
     }
     if inspector.between_messages() {
-        waiting.extend_from_slice(&[0, END.len() as u8]);
-        waiting.extend_from_slice(END);
+        waiting.push_back(Bytes::copy_from_slice(&[0, END.len() as u8]));
+        waiting.push_back(Bytes::from_static(END));
     }
-    match server.write_all(&waiting).await {
-        Ok(()) => Ended::Kernel,
-        Err(source) => io(source),
+    for piece in waiting {
+        if let Err(source) = server.write_all(&piece).await {
+            return io(source);
+        }
     }
+    Ended::Kernel
+}
+
+fn first(waiting: &VecDeque<Bytes>) -> &[u8] {
+    waiting.front().map_or(&[], |piece| piece)
 }
 
 /// Server → kernel: the server is trusted.

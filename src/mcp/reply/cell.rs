@@ -10,12 +10,15 @@ use serde_json::Value;
 use super::{Denial, Reply, images, notes};
 use crate::{
     guard::Kind,
-    kernel::output::{Item, View},
+    kernel::output::{Item, Room, View},
     sandbox::{CellRun, Outcome, Phase, Sandboxes, Status},
 };
 
 /// The longest name or message of an exception in `structuredContent`, in characters.
 const LONGEST_ERROR: usize = 1000;
+
+/// Of an answer's text, one part in so many is kept free for late output of other cells.
+const LATE_SHARE: usize = 8;
 
 /// The exception that ended a cell.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -93,7 +96,12 @@ impl Reply {
         if let Some(error) = CellRun::not_run(&phase) {
             return Self::no_sandbox(&error);
         }
-        let (view, mut notes) = images::fitting(run, run.output.show(from)).await;
+        let late = sandboxes.late(run);
+        let whole = run.output.room();
+        let kept_free = if late.is_empty() { 0 } else { whole.text / LATE_SHARE };
+        let view = run.output.show_within(from, Room { text: whole.text - kept_free, ..whole });
+        let room = whole.beside(&view);
+        let (view, mut notes) = images::fitting(run, view).await;
         let mut output = CellOutput {
             session: Some(run.session.to_string()),
             cell: Some(run.id()),
@@ -130,14 +138,8 @@ impl Reply {
             }
         }
         notes.extend(notes::of_output(run, &view));
-        let room = run.output.room_beside(&view);
         let mut content = blocks(view);
-        for (cell, late) in sandboxes.late(run, room) {
-            content.push(ContentBlock::text(format!("[late output of {}]", cell.id())));
-            let (late, more) = images::fitting(&cell, late).await;
-            notes.extend(notes::of_output(&cell, &late).into_iter().chain(more));
-            content.extend(blocks(late));
-        }
+        content.extend(told_late(late, whole.text, room, &mut notes).await);
         if content.is_empty() && matches!(phase, Phase::Over(_)) {
             content.push(ContentBlock::text("(no output)"));
         }
@@ -146,6 +148,28 @@ impl Reply {
         let structured = serde_json::to_value(output).unwrap_or(Value::Null);
         Self::new(content, structured, failed, kind)
     }
+}
+
+/// What other cells have put out late, as far as there is room; the rest is told by the next answer.
+async fn told_late(
+    late: Vec<Arc<CellRun>>,
+    whole: usize,
+    mut room: Room,
+    notes: &mut Vec<String>,
+) -> Vec<ContentBlock> {
+    let mut content = Vec::new();
+    for cell in late {
+        if room.text < whole / (2 * LATE_SHARE) {
+            break;
+        }
+        content.push(ContentBlock::text(format!("[late output of {}]", cell.id())));
+        let view = cell.output.show_within(None, room);
+        room = room.beside(&view);
+        let (view, more) = images::fitting(&cell, view).await;
+        notes.extend(notes::of_output(&cell, &view).into_iter().chain(more));
+        content.extend(blocks(view));
+    }
+    content
 }
 
 impl CellOutput {

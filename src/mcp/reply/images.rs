@@ -9,16 +9,14 @@ use crate::{
     sandbox::CellRun,
 };
 
-/// The longest image that is scaled down, in bytes: what decodes it must hold it whole.
-const LARGEST: usize = 16 << 20;
-
 /// The same view with images that fit, and what is to be said of those that did not.
 pub(super) async fn fitting(run: &CellRun, mut view: View) -> (View, Vec<String>) {
     let limit = run.output.max_image_bytes();
     let mut notes = Vec::new();
     for item in &mut view.items {
         let Item::Image(image) = item else { continue };
-        let bytes = image.base64.len() / 4 * 3;
+        let padding = image.base64.bytes().rev().take_while(|byte| *byte == b'=').count();
+        let bytes = image.base64.len() / 4 * 3 - padding;
         if bytes <= limit && !is_too_long(image) {
             continue;
         }
@@ -54,9 +52,6 @@ fn is_too_long(image: &Image) -> bool {
 
 /// Scales an image down in its place; what it was and is.
 async fn scaled(image: &mut Image, limit: usize) -> Result<String, String> {
-    if image.base64.len() / 4 * 3 > LARGEST {
-        return Err(format!("more than {LARGEST} bytes are not scaled down"));
-    }
     let (base64, mime) = (std::mem::take(&mut image.base64), image.mime.clone());
     let work = move || {
         let bytes = STANDARD.decode(&base64).map_err(|error| error.to_string())?;
