@@ -8,7 +8,7 @@
 
 pub mod frames;
 
-use std::{io, path::Path};
+use std::{collections::VecDeque, io, path::Path};
 
 use bytes::{Buf, BytesMut};
 use tokio::{
@@ -21,8 +21,8 @@ use frames::{Breach, Inspector};
 /// How much of a kernel's output waits in memory for the server before the kernel has to wait,
 /// in bytes.
 pub const BACKLOG: usize = 16 * 1024 * 1024;
-/// A buffer that grew beyond this is given back when it is empty, in bytes.
-const KEPT: usize = 1024 * 1024;
+/// What is read at once, and given back at once when it has been passed on, in bytes.
+const CHUNK: usize = 64 * 1024;
 
 /// The message that the relay puts in when the kernel's side has ended: all that the kernel had
 /// sent stands before it. A kernel that forges it only cuts itself short.
@@ -176,41 +176,56 @@ async fn outward(
 ) -> Ended {
     let io = |source| Ended::Io { channel, source };
     let mut inspector = Inspector::new(caps);
-    let mut waiting = BytesMut::new();
-    let mut chunk = BytesMut::with_capacity(64 * 1024);
+    // Pieces of shared chunks: nothing is copied, and a backlog takes no more than its size.
+    let mut waiting = VecDeque::<BytesMut>::new();
+    let mut backlog = 0;
+    let mut chunk = BytesMut::new();
     loop {
+        if chunk.capacity() < CHUNK / 8 {
+            chunk.reserve(CHUNK);
+        }
+        let next = waiting.front().map_or(&[][..], |piece| piece);
         tokio::select! {
             biased;
-            wrote = server.write(&waiting), if !waiting.is_empty() => match wrote {
+            wrote = server.write(next), if !next.is_empty() => match wrote {
                 Ok(0) => return Ended::Server,
                 Ok(n) => {
-                    waiting.advance(n);
-                    if waiting.is_empty() && waiting.capacity() > KEPT {
-                        waiting = BytesMut::new();
-                    }
+                    backlog -= n;
+                    pass(&mut waiting, n);
                 }
                 Err(source) => return io(source),
             },
-            read = kernel.read_buf(&mut chunk), if waiting.len() < BACKLOG => match read {
+            read = kernel.read_buf(&mut chunk), if backlog < BACKLOG => match read {
                 Ok(0) => break,
-                Ok(_) => {
+                Ok(n) => {
                     if let Err(breach) = inspector.feed(&chunk) {
                         return Ended::Breach { channel, breach };
                     }
-                    waiting.extend_from_slice(&chunk);
-                    chunk.clear();
+                    backlog += n;
+                    waiting.push_back(chunk.split());
                 }
                 Err(_reset) => break,
             },
         }
     }
     if inspector.between_messages() {
-        waiting.extend_from_slice(&[0, END.len() as u8]);
-        waiting.extend_from_slice(END);
+        waiting.push_back([&[0, END.len() as u8], END].concat().as_slice().into());
     }
-    match server.write_all(&waiting).await {
-        Ok(()) => Ended::Kernel,
-        Err(source) => io(source),
+    for piece in waiting {
+        if let Err(source) = server.write_all(&piece).await {
+            return io(source);
+        }
+    }
+    Ended::Kernel
+}
+
+/// Takes away `n` bytes of the first piece.
+fn pass(waiting: &mut VecDeque<BytesMut>, n: usize) {
+    if let Some(piece) = waiting.front_mut() {
+        piece.advance(n);
+        if piece.is_empty() {
+            waiting.pop_front();
+        }
     }
 }
 
