@@ -88,7 +88,7 @@ def call(name, **arguments):
 
 def main():
     options = parsed()
-    with tempfile.TemporaryDirectory(prefix="thr") as folder:
+    with tempfile.TemporaryDirectory(prefix="much") as folder:
         place = Place(folder)
         contenders = [HuskOfMuch(options.command, place), JupyterClientOfMuch(place)]
         if difference := unequal(contenders):
