@@ -1,10 +1,12 @@
 """Starts ipykernel the way husk needs it. Arguments: connection file, journal, then ipykernel's own.
 
-Differs from `python -m ipykernel_launcher` in five things, each for one promise:
+Differs from `python -m ipykernel_launcher` in six things, each for one promise:
 - iopub never drops: it waits for the server when more than its high-water mark is queued.
 - every write is also noted in a memory-mapped journal, so that text that was printed before a
   crash is not lost with the process (layout: src/kernel/journal.rs).
-- one huge print becomes many messages of at most a million characters.
+- one huge print becomes many messages.
+- who prints faster than the server reads waits, and can be interrupted there: what is on its way
+  is a few megabytes, so that a kernel that prints without end is free soon after an interrupt.
 - `sys.stdout.close()` in a cell does not break every later cell.
 - a request on a subshell is no cell: it neither runs the hooks of one nor counts in the journal.
 Whatever of this a version of ipykernel does not offer is left out; the kernel starts all the same.
@@ -26,7 +28,10 @@ from ipykernel.kernelapp import IPKernelApp
 
 RING = 64 * 1024
 HEADER = 32
-LONGEST = 1_000_000
+# Characters in one message, messages on their way in ZeroMQ, and bytes that wait for that.
+LONGEST = 125_000
+MESSAGES = 64
+WAITING = 4_000_000
 STREAMS = {"stdout": 0, "stderr": 1}
 
 
@@ -68,6 +73,8 @@ class Stream(iostream.OutStream):
     """ipykernel's stream, with a journal."""
 
     memory = None
+    # A server that is slow is waited for; text about it is no output of the cell.
+    flush_timeout = 3600
 
     def __init__(self, session, pub_thread, name, *args, **kwargs):
         self._journal = self._request = None
@@ -82,9 +89,14 @@ class Stream(iostream.OutStream):
     def write(self, string):
         if not isinstance(string, str) or not self._mine():
             return super().write(string)
-        with self._journal.lock:
-            self._journal.write(string)
-        return super().write(string)
+        for at in range(0, len(string), LONGEST):
+            part = string[at : at + LONGEST]
+            with self._journal.lock:
+                self._journal.write(part)
+            super().write(part)
+            if self._journal.written - self._journal.flushed > WAITING:
+                self.flush()
+        return len(string)
 
     def set_parent(self, parent):
         request = (parent.get("header") or {}).get("msg_id") or ""
@@ -124,6 +136,7 @@ class WaitingContext:
     def socket(self, kind, *args, **kwargs):
         made = self._context.socket(kind, *args, **kwargs)
         made.setsockopt(zmq.XPUB_NODROP, 1)
+        made.setsockopt(zmq.SNDHWM, MESSAGES)
         return made
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 import zmq
 from jupyter_client.manager import KernelManager
 
+ME = Path(sys.argv[0]).stem
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "1+1"
 WARM_UP = 30
@@ -52,7 +53,7 @@ class Husk:
         self.last_id = 0
         self.server = self.ask(
             "initialize",
-            {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": {"name": "latency", "version": "1"}},
+            {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": {"name": ME, "version": "1"}},
         )["serverInfo"]
         self.initialized = time.perf_counter()
         self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -68,16 +69,16 @@ class Husk:
             answer = json.loads(line)
             if answer.get("id") == self.last_id:
                 if "result" not in answer:
-                    sys.exit(f"latency: husk answered {method} with {answer}")
+                    sys.exit(f"{ME}: husk answered {method} with {answer}")
                 return answer["result"]
-        sys.exit(f"latency: husk ended during {method}; its log is above")
+        sys.exit(f"{ME}: husk ended during {method}; its log is above")
 
     def cell(self, code):
         # The same cell five hundred times is meant: a loop guard must not take it for a stuck agent.
         params = {"name": "notebook_run_cell", "arguments": {"code": code}, "_meta": {"allow_repeat": True}}
         result = self.ask("tools/call", params)
         if result.get("isError"):
-            sys.exit(f"latency: husk failed a cell: {result}")
+            sys.exit(f"{ME}: husk failed a cell: {result}")
         return result["content"][0]["text"]
 
     def close(self):
@@ -210,7 +211,7 @@ def main():
         husk = Husk(options.command, place)
         contenders = [husk, JupyterClient(place), BareLoop(place)]
         if difference := unequal(contenders):
-            sys.exit(f"latency: these kernels are not the same, so their clients cannot be compared: {difference}")
+            sys.exit(f"{ME}: these kernels are not the same, so their clients cannot be compared: {difference}")
         contenders.append(JupyterClientAsItComes(place))
         calls = call_times(contenders, options)
         server = husk.server
@@ -263,7 +264,7 @@ def call_time(contender):
     answer = contender.cell(CODE)
     took = (time.perf_counter() - begun) * 1000
     if answer != "2":
-        sys.exit(f"latency: {contender.name} says that {CODE} is {answer!r}")
+        sys.exit(f"{ME}: {contender.name} says that {CODE} is {answer!r}")
     return took
 
 

@@ -23,18 +23,18 @@ os.wait()
 print(os.getpid(), child.pid, int(os.read(read, 20)))";
 
 /// A server with a kernel, a child and a daemon, all of which run.
-fn family(host: &mut Host) -> Vec<Watched> {
+pub(crate) fn family(host: &mut Host) -> Vec<Watched> {
     let text = host.ok(CHILDREN);
     text.split_whitespace().map(|pid| Watched::hold(pid.parse().unwrap())).collect()
 }
 
-fn must_all_end(family: &[Watched]) {
+pub(crate) fn must_all_end(family: &[Watched]) {
     for (member, who) in family.iter().zip(["the kernel", "its child", "its daemon"]) {
         member.must_end_within(Duration::from_secs(2), who);
     }
 }
 
-fn server(host: &Host) -> Pid {
+pub(crate) fn server(host: &Host) -> Pid {
     Pid::from_raw(i32::try_from(host.child.id()).unwrap()).unwrap()
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod attach;
+mod behaviour;
 mod cells;
 mod cli;
 mod clients;

@@ -10,7 +10,7 @@ pub mod frames;
 
 use std::{collections::VecDeque, io, path::Path};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixListener, UnixStream},
@@ -21,8 +21,8 @@ use frames::{Breach, Inspector};
 /// How much of a kernel's output waits in memory for the server before the kernel has to wait,
 /// in bytes.
 pub const BACKLOG: usize = 8 * 1024 * 1024;
-/// How much is read at once, in bytes.
-const PIECE: usize = 64 * 1024;
+/// What is read at once, and given back at once when it has been passed on, in bytes.
+const CHUNK: usize = 64 * 1024;
 
 /// The message that the relay puts in when the kernel's side has ended: all that the kernel had
 /// sent stands before it. A kernel that forges it only cuts itself short.
@@ -176,43 +176,40 @@ async fn outward(
 ) -> Ended {
     let io = |source| Ended::Io { channel, source };
     let mut inspector = Inspector::new(caps);
-    // Pieces, so that what waits takes no more memory than it is long.
-    let mut waiting = VecDeque::<Bytes>::new();
+    // Pieces of shared chunks: nothing is copied, and a backlog takes no more than its size.
+    let mut waiting = VecDeque::<BytesMut>::new();
     let mut backlog = 0;
-    let mut chunk = BytesMut::with_capacity(PIECE);
+    let mut chunk = BytesMut::new();
     loop {
+        if chunk.capacity() < CHUNK / 8 {
+            chunk.reserve(CHUNK);
+        }
+        let next = waiting.front().map_or(&[][..], |piece| piece);
         tokio::select! {
             biased;
-            wrote = server.write(first(&waiting)), if backlog > 0 => match wrote {
+            wrote = server.write(next), if !next.is_empty() => match wrote {
                 Ok(0) => return Ended::Server,
                 Ok(n) => {
                     backlog -= n;
-                    if let Some(piece) = waiting.front_mut() {
-                        piece.advance(n);
-                    }
-                    if first(&waiting).is_empty() {
-                        waiting.pop_front();
-                    }
+                    pass(&mut waiting, n);
                 }
                 Err(source) => return io(source),
             },
             read = kernel.read_buf(&mut chunk), if backlog < BACKLOG => match read {
                 Ok(0) => break,
-                Ok(_) => {
+                Ok(n) => {
                     if let Err(breach) = inspector.feed(&chunk) {
                         return Ended::Breach { channel, breach };
                     }
-                    backlog += chunk.len();
-                    waiting.push_back(chunk.split().freeze());
-                    chunk.reserve(PIECE);
+                    backlog += n;
+                    waiting.push_back(chunk.split());
                 }
                 Err(_reset) => break,
             },
         }
     }
     if inspector.between_messages() {
-        waiting.push_back(Bytes::copy_from_slice(&[0, END.len() as u8]));
-        waiting.push_back(Bytes::from_static(END));
+        waiting.push_back([&[0, END.len() as u8], END].concat().as_slice().into());
     }
     for piece in waiting {
         if let Err(source) = server.write_all(&piece).await {
@@ -222,8 +219,14 @@ async fn outward(
     Ended::Kernel
 }
 
-fn first(waiting: &VecDeque<Bytes>) -> &[u8] {
-    waiting.front().map_or(&[], |piece| piece)
+/// Takes away `n` bytes of the first piece.
+fn pass(waiting: &mut VecDeque<BytesMut>, n: usize) {
+    if let Some(piece) = waiting.front_mut() {
+        piece.advance(n);
+        if piece.is_empty() {
+            waiting.pop_front();
+        }
+    }
 }
 
 /// Server → kernel: the server is trusted.
