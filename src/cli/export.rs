@@ -79,7 +79,7 @@ fn notebook(args: &Args, config: &Config) -> Result<(String, PathBuf), Box<dyn E
     if let Some(text) = super::runtime()?.block_on(live(&session, args.server))? {
         return Ok((text, PathBuf::from(format!("{session}.ipynb"))));
     }
-    if config.notebook.file.is_empty() {
+    if !config.notebook.is_on() {
         return Err("no notebooks are recorded here (setting `notebook.file`)".into());
     }
     let workspace = match &config.workspace {

@@ -37,7 +37,8 @@ pub(super) fn all(context: &Context) -> Vec<Resource> {
             .with_title(format!("Notebook of session {session}"))
             .with_mime_type(NOTEBOOK)
     };
-    context.sandboxes.status(None).iter().map(|snapshot| resource(&snapshot.session)).collect()
+    let recorded = context.sandboxes.status(None).into_iter().filter(|one| one.notebook.is_some());
+    recorded.map(|snapshot| resource(&snapshot.session)).collect()
 }
 
 /// What can be read by name.

@@ -8,7 +8,7 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// File in the workspace in which a session is recorded; `{session}` is its name. Empty: none.
+    /// File in the workspace in which a session is recorded; `{session}` is its name. `none`: nowhere.
     pub file: String,
     /// Most bytes of a cell's text on stdout and stderr; of more, the beginning and the end.
     pub max_text_bytes: usize,
@@ -45,12 +45,24 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether sessions are recorded.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.file != "none"
+    }
+
     /// Values out of range: the field, and what is allowed.
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if !self.file.is_empty() && !self.file.ends_with(".ipynb") {
-            faults.push(("file", format!("must end in `.ipynb` or be empty, not {:?}", self.file)));
+        let path = Path::new(&self.file);
+        let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if self.is_on() && !(inside && self.file.ends_with(".ipynb")) {
+            let wrong = format!(
+                "must be a path inside the workspace that ends in `.ipynb`, or `none`, not {:?}",
+                self.file
+            );
+            faults.push(("file", wrong));
         }
         for (field, value) in [
             ("max_text_bytes", self.max_text_bytes as u64),

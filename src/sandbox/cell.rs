@@ -218,12 +218,19 @@ impl CellRun {
         listeners.push(Arc::downgrade(listener));
     }
 
-    /// Stops it: it never begins, or is interrupted.
+    /// Stops it: it never begins, and has left the queue, or is interrupted.
     pub fn stop(&self, stop: Stop) {
         self.stop.send_if_modified(|already| {
             let first = already.is_none();
             already.get_or_insert(stop);
             first
+        });
+        self.phase.send_if_modified(|phase| {
+            let waits = matches!(phase, Phase::Queued);
+            if waits {
+                *phase = Phase::Dropped;
+            }
+            waits
         });
     }
 
@@ -283,10 +290,17 @@ impl CellRun {
         self.end_told.load(Ordering::Relaxed)
     }
 
-    pub(super) fn begins(&self, line: Line) {
+    /// Whether it begins: it may have been stopped in this moment.
+    pub(super) fn begins(&self, line: Line) -> bool {
         // Set once: a cell runs once.
         let _ = self.line.set(line);
-        self.phase.send_replace(Phase::Running { since: Instant::now(), question: None });
+        self.phase.send_if_modified(|phase| {
+            let waits = matches!(phase, Phase::Queued);
+            if waits {
+                *phase = Phase::Running { since: Instant::now(), question: None };
+            }
+            waits
+        })
     }
 
     pub(super) fn ends(&self, phase: Phase) {

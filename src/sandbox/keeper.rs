@@ -189,14 +189,16 @@ impl Keeper {
         }
     }
 
-    /// Runs a cell in the kernel; `None` only if there is none.
+    /// Runs a cell in the kernel; `None` if it was stopped before it began.
     async fn execute(&mut self, run: &Arc<CellRun>) -> Option<Outcome> {
+        if !run.begins(self.kernel.as_ref()?.client.line()) {
+            return None;
+        }
         self.cells += 1;
         self.happened(Happened::CellBegan);
         let generation = self.life.generation;
         let kernel = self.kernel.as_ref()?;
         let (begun, started) = (Instant::now(), SystemTime::now());
-        run.begins(kernel.client.line());
         // Whoever asks for a fresh kernel stops the cell only if it sees it running.
         if !self.restarts.is_empty() {
             run.stop(Stop::Restarted);

@@ -46,7 +46,7 @@ impl Record {
         session: &SessionName,
         workspace: &Path,
     ) -> Option<Self> {
-        if settings.file.is_empty() {
+        if !settings.is_on() {
             return None;
         }
         let file = settings.file.replace("{session}", session.as_str());

@@ -186,7 +186,8 @@ fn a_record_that_cannot_be_written_is_told_and_the_session_goes_on() {
 
 #[test]
 fn the_file_has_the_name_that_the_setting_says_or_there_is_none() {
-    for (file, written) in [("notes/{session}-x.ipynb", Some("notes/main-x.ipynb")), ("", None)] {
+    for (file, written) in [("notes/{session}-x.ipynb", Some("notes/main-x.ipynb")), ("none", None)]
+    {
         let settings = format!("[notebook]\nfile = {file:?}\n");
         let (mut host, folder) =
             host(|folder| std::fs::write(folder.join("husk.toml"), settings).unwrap());

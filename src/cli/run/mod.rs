@@ -94,7 +94,7 @@ async fn alone(mut config: Config, source: &Source, cells: &[Cell], plots: &Plot
     environment(&mut config, source).await?;
     // A run is no session that anybody comes back to, unless it has a name.
     if config.session.is_none() {
-        config.notebook.file.clear();
+        "none".clone_into(&mut config.notebook.file);
     }
     let stop = app::signals()?;
     let context = app::context(&config)?;

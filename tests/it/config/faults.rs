@@ -92,7 +92,7 @@ fn what_lies_beyond_a_limit_is_refused() {
         ("output.max_image_bytes", "16383 16777217"),
         ("output.max_kept_bytes", "1048575"),
         ("notebook.max_file_bytes", "1023"),
-        ("notebook.file", "a.txt"),
+        ("notebook.file", "a.txt ../a.ipynb /a.ipynb"),
         ("cells.max_queued", "10001"),
         ("cells.wait", "-1 86401 nan"),
         ("wire.max_frame_bytes", "1048575"),
