@@ -1,12 +1,13 @@
 """Starts ipykernel the way husk needs it. Arguments: connection file, journal, then ipykernel's own.
 
-Differs from `python -m ipykernel_launcher` in six things, each for one promise:
+Differs from `python -m ipykernel_launcher` in seven things, each for one promise:
 - iopub never drops: it waits for the server when more than its high-water mark is queued.
 - every write is also noted in a memory-mapped journal, so that text that was printed before a
   crash is not lost with the process (layout: src/kernel/journal.rs).
 - one huge print becomes many messages.
 - who prints faster than the server reads waits, and can be interrupted there: what is on its way
   is a few megabytes, so that a kernel that prints without end is free soon after an interrupt.
+- the thread that publishes never waits for itself.
 - `sys.stdout.close()` in a cell does not break every later cell.
 - a request on a subshell is no cell: it neither runs the hooks of one nor counts in the journal.
 Whatever of this a version of ipykernel does not offer is left out; the kernel starts all the same.
@@ -33,6 +34,9 @@ LONGEST = 125_000
 MESSAGES = 64
 WAITING = 4_000_000
 STREAMS = {"stdout": 0, "stderr": 1}
+POSITION = struct.Struct("<Q")
+# A forked child shares the journal's memory; its text reaches the server another way.
+FORKED = False
 
 
 class Journal:
@@ -49,15 +53,23 @@ class Journal:
     def write(self, text):
         data = text.encode("utf-8", "replace")
         end = self.written + len(data)
+        base = self.start + HEADER
+        at = self.written % RING
+        if at + len(data) <= RING:
+            self.memory[base + at : base + at + len(data)] = data
+        else:
+            self._write_around(data, end, base)
+        self.written = end
+        POSITION.pack_into(self.memory, self.start, end)
+
+    def _write_around(self, data, end, base):
+        """Writes what goes over the end of the ring, or is longer than it."""
         kept = data[-RING:]
         at = (end - len(kept)) % RING
         first = min(len(kept), RING - at)
-        base = self.start + HEADER
         self.memory[base + at : base + at + first] = kept[:first]
         if first < len(kept):
             self.memory[base : base + len(kept) - first] = kept[first:]
-        self.written = end
-        struct.pack_into("<Q", self.memory, self.start, end)
 
     def begin_cell(self, request):
         self.cell = self.written
@@ -69,7 +81,14 @@ class Journal:
         struct.pack_into("<Q", self.memory, self.start + 8, position)
 
 
-class Stream(iostream.OutStream):
+OutStream = iostream.OutStream
+
+
+def cut(string):
+    return [string[at : at + LONGEST] for at in range(0, len(string), LONGEST)]
+
+
+class Stream(OutStream):
     """ipykernel's stream, with a journal."""
 
     memory = None
@@ -83,18 +102,19 @@ class Stream(iostream.OutStream):
         super().__init__(session, pub_thread, name, *args, **kwargs)
 
     def _mine(self):
-        # A forked child shares the memory; its text reaches the server another way.
-        return self._journal is not None and os.getpid() == self._master_pid
+        return self._journal is not None and not FORKED
 
     def write(self, string):
-        if not isinstance(string, str) or not self._mine():
+        journal = self._journal
+        if journal is None or FORKED or not isinstance(string, str):
             return super().write(string)
-        for at in range(0, len(string), LONGEST):
-            part = string[at : at + LONGEST]
-            with self._journal.lock:
-                self._journal.write(part)
-            super().write(part)
-            if self._journal.written - self._journal.flushed > WAITING:
+        # A print is two of these: what is short takes the short way.
+        parts = (string,) if len(string) <= LONGEST else cut(string)
+        for part in parts:
+            with journal.lock:
+                journal.write(part)
+            OutStream.write(self, part)
+            if journal.written - journal.flushed > WAITING:
                 self.flush()
         return len(string)
 
@@ -122,6 +142,22 @@ class Stream(iostream.OutStream):
     def close(self):
         """Closing is left to the end of the process; a cell that closes only flushes."""
         self.flush()
+
+
+def at_once_in_its_own_thread(schedule):
+    """The IO thread does at once what it would ask of itself.
+
+    Its pipe holds two thousand requests; one more of its own and it would wait for itself for ever,
+    which ipykernel does after some hundred megabytes.
+    """
+
+    def scheduled(thread, deed):
+        if threading.current_thread() is thread.thread:
+            deed()
+        else:
+            schedule(thread, deed)
+
+    return scheduled
 
 
 class WaitingContext:
@@ -159,6 +195,11 @@ class KernelApp(IPKernelApp):
         super().init_iopub(WaitingContext(context))
 
 
+def forked():
+    global FORKED
+    FORKED = True
+
+
 def open_journal(path):
     with open(path, "r+b") as file:
         return mmap.mmap(file.fileno(), 2 * (HEADER + RING))
@@ -167,7 +208,9 @@ def open_journal(path):
 def main():
     connection_file, journal, *rest = sys.argv[1:]
     Stream.memory = open_journal(journal)
+    os.register_at_fork(after_in_child=forked)
     iostream.OutStream = Stream
+    iostream.IOPubThread.schedule = at_once_in_its_own_thread(iostream.IOPubThread.schedule)
     sys.argv = [sys.argv[0], "-f", connection_file, *rest]
     KernelApp.launch_instance()
 

@@ -37,7 +37,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             file: ".husk/{session}.ipynb".to_owned(),
-            max_text_bytes: 1 << 20,
+            max_text_bytes: 128 << 10,
             max_cell_bytes: 8 << 20,
             max_file_bytes: 16 << 20,
         }
