@@ -1,6 +1,8 @@
 //! Floor 0: values without I/O and without tasks that every other module may use.
 
+pub mod backoff;
 pub mod budget;
+pub mod canon;
 pub mod clock;
 pub mod ids;
 pub mod picture;
