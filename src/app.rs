@@ -4,14 +4,19 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::SystemTime,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::ids::{BadSessionName, SessionName},
     config::{Config, Fault},
+    guard::{self, Guards},
     jail,
     mcp::{
         Context, Server,
@@ -65,9 +70,21 @@ pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
     if let Some(file) = &config.connection_file {
         sandboxes = sandboxes.attached(session.clone(), file.clone());
     }
-    let mut context = Context::new(sandboxes, session);
+    let mut context = Context::new(sandboxes, session, guards(config));
     context.allow_attach = config.launch.attach;
     Ok(Arc::new(context))
+}
+
+/// The guards, from the settings.
+fn guards(config: &Config) -> Guards {
+    let settings = guard::Settings {
+        dedup: config.dedup.clone(),
+        breaker: config.breaker.clone(),
+        limits: config.limits.clone(),
+    };
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let micros = i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX);
+    Guards::new(settings, micros, Instant::now())
 }
 
 /// What kernels are started with, from the settings.

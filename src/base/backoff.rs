@@ -102,7 +102,9 @@ mod tests {
     #[test]
     fn times_double_up_to_the_cap() {
         let backoff = Backoff { cap: Duration::from_secs(3), ..Backoff::default() };
-        for (number, millis) in [(0, 500), (1, 1000), (2, 2000), (3, 3000), (40, 3000), (5000, 3000)] {
+        for (number, millis) in
+            [(0, 500), (1, 1000), (2, 2000), (3, 3000), (40, 3000), (5000, 3000)]
+        {
             assert_eq!(backoff.delay(number, 0.5), Duration::from_millis(millis), "{number}");
         }
         assert_eq!(backoff.delay(0, 0.0), Duration::from_millis(375));

@@ -168,7 +168,13 @@ async fn cell(launcher: Launcher, config: &Config) -> Vec<Check> {
     let workspace = std::env::temp_dir();
     let sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
     let code = if config.kernel.is_some() { "" } else { "print(6 * 7)" };
-    let cell = Cell { code: code.to_owned(), description: None, timeout: CELL, asks: false };
+    let cell = Cell {
+        code: code.to_owned(),
+        description: None,
+        timeout: CELL,
+        asks: false,
+        budgeted: false,
+    };
     let ran = sandboxes.run(&SessionName::fresh(), cell).await;
     let started = sandboxes.status(None).into_iter().find_map(|snapshot| snapshot.facts);
     sandboxes.close().await;

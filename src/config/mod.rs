@@ -10,6 +10,7 @@ use etcetera::BaseStrategy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::guard::{breaker, dedup, limiter};
 use crate::kernel::{output, relay};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings};
@@ -63,6 +64,12 @@ pub struct Config {
     pub notebook: record::Settings,
     /// What a kernel may send before it is ended.
     pub wire: relay::Settings,
+    /// Which repeated calls are refused.
+    pub dedup: dedup::Settings,
+    /// When a tool that fails is not tried for a while.
+    pub breaker: breaker::Settings,
+    /// How much may be used.
+    pub limits: limiter::Settings,
 }
 
 impl Default for Config {
@@ -80,6 +87,9 @@ impl Default for Config {
             output: output::Settings::default(),
             notebook: record::Settings::default(),
             wire: relay::Settings::default(),
+            dedup: dedup::Settings::default(),
+            breaker: breaker::Settings::default(),
+            limits: limiter::Settings::default(),
         }
     }
 }
@@ -118,6 +128,9 @@ impl Config {
             ("output", self.output.faults()),
             ("notebook", self.notebook.faults()),
             ("wire", self.wire.faults()),
+            ("dedup", self.dedup.faults()),
+            ("breaker", self.breaker.faults()),
+            ("limits", self.limits.faults()),
         ];
         let own = self.own_faults().into_iter();
         own.map(|(key, wrong)| (key.to_owned(), wrong))

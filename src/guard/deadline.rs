@@ -64,19 +64,23 @@ mod tests {
 
     use super::*;
 
+    fn in_time() -> ToolCall<()> {
+        ToolCall { deadline: Duration::from_secs(5), ..call("x") }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_is_answered_at_its_deadline() {
         let hangs = tower::service_fn(|_: ToolCall<()>| std::future::pending::<Result<Said, ()>>());
         let begun = tokio::time::Instant::now();
-        let said = DeadlineLayer.layer(hangs).oneshot(call(Duration::from_secs(5))).await.unwrap();
-        assert_eq!(said, Said("late after 5s".into()));
+        let said = DeadlineLayer.layer(hangs).oneshot(in_time()).await.unwrap();
+        assert_eq!(said.text, "late after 5s");
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_in_time_passes() {
-        let quick = tower::service_fn(async |_: ToolCall<()>| Ok::<_, ()>(Said("done".into())));
-        let said = DeadlineLayer.layer(quick).oneshot(call(Duration::from_secs(5))).await.unwrap();
-        assert_eq!(said, Said("done".into()));
+        let quick = tower::service_fn(async |_: ToolCall<()>| Ok::<_, ()>(Said::done("done")));
+        let said = DeadlineLayer.layer(quick).oneshot(in_time()).await.unwrap();
+        assert_eq!(said.text, "done");
     }
 }

@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::{Answer, Answering, Kind, ToolCall, usage::Meter};
+use super::{
+    Answer, Answering, Ending, ToolCall,
+    usage::{Counts, Meter},
+};
 
 /// Puts [`Trace`] around a service.
 #[derive(Debug, Clone)]
@@ -58,20 +61,59 @@ where
     }
 
     fn call(&mut self, call: ToolCall<P>) -> Self::Future {
-        let (tool, cost) = (call.tool, call.cost);
-        let span = tracing::info_span!("tool_call", tool);
+        let (principal, tool, cost) =
+            (Arc::clone(&call.who.principal), call.signature.tool, call.cost);
+        let span = tracing::info_span!("tool_call", tool, session = &*call.who.session);
         let meter = Arc::clone(&self.meter);
         let begun = Instant::now();
         let answer = self.inner.call(call);
         let traced = async move {
             let result = answer.await;
-            let answer = result.as_ref().ok();
-            let fault = answer.is_none_or(|answer| answer.kind() == Kind::Fault);
-            let tokens = cost + answer.map_or(0, Answer::cost);
-            meter.record(tool, tokens, fault, Instant::now());
-            tracing::debug!(ms = begun.elapsed().as_millis(), fault, tokens, "answered");
+            let counts = result.as_ref().map_or(Counts::FAULT, |answer| counted(answer, cost));
+            meter.record(&principal, tool, counts, Instant::now());
+            tracing::debug!(ms = begun.elapsed().as_millis(), ?counts, "answered");
             result
         };
         Box::pin(traced.instrument(span))
+    }
+}
+
+/// What a call counts for: a denial costs nothing, and neither does the second answer about one
+/// execution.
+fn counted(answer: &impl Answer, cost: u64) -> Counts {
+    match answer.ending() {
+        Ending::Denied => Counts { denied: 1, ..Counts::default() },
+        _ if answer.deduplicated() => Counts { joined: 1, ..Counts::default() },
+        ending => Counts {
+            calls: 1,
+            tokens: cost + answer.cost(),
+            faults: u64::from(matches!(ending, Ending::Fault(_))),
+            ..Counts::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::guard::test_support::{Said, answer, by_hand, call, fault};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_answer_is_counted_for_what_it_is() {
+        let meter = Arc::new(Meter::new(Instant::now()));
+        let (mut trace, mut tool) = by_hand(&TraceLayer::new(Arc::clone(&meter)));
+        let shared = Said { shared: true, ..Said::done("x") };
+        let said = [Said::done("x"), Said::of("x", fault()), Said::of("x", Ending::Denied), shared];
+        for said in said {
+            let (got, ()) = tokio::join!(answer(&mut trace, call("x")), async {
+                tool.next_request().await.unwrap().1.send_response(said.clone());
+            });
+            assert_eq!(got, said);
+        }
+        let summary = meter.summary("p", Instant::now());
+        let expected = Counts { calls: 2, tokens: 4, faults: 1, denied: 1, joined: 1 };
+        assert_eq!(summary.by_tool["t"], expected);
+        assert_eq!((summary.minute_calls, summary.minute_tokens), (2, 4));
     }
 }

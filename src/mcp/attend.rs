@@ -1,7 +1,7 @@
 //! Waits for a cell on behalf of a call, for as long as the call may take.
 //!
 //! The cell does not depend on it: when the time is over the answer says where the cell is, and the
-//! cell goes on. Only a caller who gives up its own cell stops it ([`Begun`]).
+//! cell goes on. Only callers who all give up their own cell stop it ([`crate::sandbox::Claim`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,37 +16,18 @@ use super::{
     Context,
     ask::{self, Resumed, Way},
     progress::Progress,
-    reply::{Denial, Reply},
+    reply::Reply,
     task,
 };
-use crate::sandbox::{CellRun, MAX_TIMEOUT, Phase, Stop};
+use crate::{
+    guard::Denial,
+    sandbox::{CellRun, MAX_TIMEOUT, Phase},
+};
 
 /// How long hosts that say nothing let a call take, with a margin: most cut at 60 s.
 const MOST_HOSTS: Duration = Duration::from_secs(50);
 /// The same for Claude Code.
 const CLAUDE_CODE: Duration = Duration::from_secs(170);
-
-/// A cell that this call has begun: stopped when the call is dropped before it is kept.
-pub(super) struct Begun(Option<Arc<CellRun>>);
-
-impl Begun {
-    pub(super) fn new(run: &Arc<CellRun>) -> Self {
-        Self(Some(Arc::clone(run)))
-    }
-
-    /// The cell goes on without the call.
-    pub(super) fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        if let Some(run) = &self.0 {
-            run.stop(Stop::Cancelled);
-        }
-    }
-}
 
 /// How long a call waits when it does not say.
 pub(super) fn default_wait(context: &Context, request: &RequestContext<RoleServer>) -> Duration {

@@ -9,6 +9,7 @@ mod ask;
 mod attend;
 mod changes;
 pub mod client;
+mod identity;
 mod order;
 mod progress;
 pub mod reply;
@@ -30,13 +31,12 @@ use rmcp::{
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
-use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 use crate::{
-    base::{budget, ids::SessionName},
-    guard::{self, Stack, ToolCall, usage::Meter},
-    sandbox::Sandboxes,
+    base::{canon::Form, ids::SessionName},
+    guard::{self, Guards, Stack, ToolCall},
+    sandbox::{Attended, Sandboxes},
 };
 
 use changes::Connection;
@@ -48,14 +48,21 @@ const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Variables and imports s
     need to see. A cell that is still running goes on: follow it with notebook_wait_cell. When an \
     answer says state_lost, run what you need again.";
 
+/// The principal of all who reach this server over standard input or this user's own socket.
+pub const LOCAL: &str = "local";
+
 /// What the tools work with.
 pub struct Context {
     /// The sessions and their kernels.
     pub sandboxes: Sandboxes,
     /// The session of calls that name none.
     pub default_session: SessionName,
-    /// Counts the calls.
-    pub meter: Arc<Meter>,
+    /// What the layers around tool calls remember.
+    pub guards: Guards,
+    /// Who calls.
+    pub principal: Arc<str>,
+    /// How results are compared.
+    results: Arc<Form>,
     /// Whether a call may name the connection file of a kernel that somebody else started.
     pub allow_attach: bool,
     /// Questions of cells that hosts were given to ask.
@@ -63,13 +70,16 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context that has counted nothing yet.
+    /// A context in which nothing was called yet.
     #[must_use]
-    pub fn new(sandboxes: Sandboxes, default_session: SessionName) -> Self {
+    pub fn new(sandboxes: Sandboxes, default_session: SessionName, guards: Guards) -> Self {
+        let results = Arc::new(reply::compared(guards.trails.settings()));
         Self {
             sandboxes,
             default_session,
-            meter: Arc::new(Meter::new(Instant::now())),
+            guards,
+            principal: LOCAL.into(),
+            results,
             allow_attach: false,
             pending: ask::Pending::default(),
         }
@@ -77,19 +87,21 @@ impl Context {
 }
 
 /// What the innermost service gets of a call.
-#[derive(Clone)]
 struct Payload {
     tool: &'static tools::Definition,
     call: Call,
 }
 
 /// A tool call as the tools get it.
-#[derive(Clone)]
 struct Call {
     arguments: JsonObject,
     request: RequestContext<RoleServer>,
     /// Set when the call comes back with the answer to a question.
     resumed: Option<(String, InputResponses)>,
+    /// How it is known again.
+    identity: guard::dedup::once::Identity,
+    /// The cell of the call that it repeats.
+    twin: Option<Attended>,
 }
 
 /// The MCP server. Cloning it is cheap; clones share everything.
@@ -110,10 +122,11 @@ impl Server {
             tower::service_fn(move |call: ToolCall<Payload>| {
                 let Payload { tool, call } = call.payload;
                 let reply = (tool.run)(Arc::clone(&context), call);
-                async move { Ok(reply.await) }
+                let results = Arc::clone(&context.results);
+                async move { Ok(reply.await.compared_by(results)) }
             })
         };
-        let stack = guard::stack(inner, Arc::clone(&context.meter));
+        let stack = guard::stack(inner, &context.guards);
         let tools = Arc::new(tools::ALL.iter().map(|tool| tool.describe()).collect());
         Self { context, stack, tools, connection: Connection::new() }
     }
@@ -256,22 +269,28 @@ impl ServerHandler for Server {
         let arguments = request.arguments.unwrap_or_default();
         let responses = request.input_responses.unwrap_or_default();
         let resumed = request.request_state.map(|state| (state, responses));
-        // A call that has no place, or whose tool needs none, lets the others pass.
-        if (!tool.in_order || resumed.is_some())
-            && let Some(ticket) = context.extensions.get::<Ticket>()
-        {
-            ticket.pass();
-        }
-        let call = ToolCall {
-            tool: tool.name,
-            cost: arguments.values().map(|value| budget::tokens(&value.to_string())).sum(),
-            deadline: (tool.deadline)(&self.context, &arguments, ask::Way::of(&context)),
-            cancelled: context.ct.clone(),
-            payload: Payload { tool, call: Call { arguments, request: context, resumed } },
+        in_turn(tool, resumed.is_some(), &context).await;
+        let call = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
+            Ok(call) => call,
+            Err(denial) => return Ok(Reply::denied(denial).into()),
         };
         let mut stack = self.stack.clone();
         let reply = stack.ready().await?.call(call).await?;
         Ok(reply.into())
+    }
+}
+
+/// Waits until a call that has to come in order may go on; lets the others pass one that has no place,
+/// or whose tool needs none.
+async fn in_turn(tool: &tools::Definition, resumed: bool, context: &RequestContext<RoleServer>) {
+    let Some(ticket) = context.extensions.get::<Ticket>() else { return };
+    if !tool.in_order || resumed {
+        ticket.pass();
+        return;
+    }
+    tokio::select! {
+        () = ticket.turn() => {}
+        () = context.ct.cancelled() => {}
     }
 }
 

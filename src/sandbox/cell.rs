@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     SandboxError,
+    claim::Claims,
     course::{Status, Stop},
     session::Failed,
     stop::Stopped,
@@ -24,6 +25,7 @@ use crate::{
         ids::{self, SessionName},
         secret::Secret,
     },
+    guard::dedup::once::Execution,
     jail::Exit,
     kernel::{self, Finished, Line, event::Question, output::Output},
 };
@@ -39,6 +41,8 @@ pub struct Cell {
     pub timeout: Duration,
     /// Whether somebody can be asked when it calls `input()`.
     pub asks: bool,
+    /// Whether its timeout is all that is left of its session's seconds.
+    pub budgeted: bool,
 }
 
 /// The truth about a cell that was run.
@@ -122,6 +126,10 @@ pub struct CellRun {
     line: OnceLock<Line>,
     questions: AtomicU64,
     end_told: AtomicBool,
+    /// Whether the answer about its end tells of lost variables.
+    lost: OnceLock<bool>,
+    over_since: OnceLock<Instant>,
+    pub(super) claims: Claims,
     /// What takes long before it can run.
     says: watch::Receiver<String>,
 }
@@ -147,6 +155,9 @@ impl CellRun {
             line: OnceLock::new(),
             questions: AtomicU64::new(0),
             end_told: AtomicBool::new(false),
+            lost: OnceLock::new(),
+            over_since: OnceLock::new(),
+            claims: Claims::default(),
             says,
         }
     }
@@ -167,6 +178,16 @@ impl CellRun {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase.borrow().is_final()
+    }
+
+    /// How long it has run so far, or ran.
+    #[must_use]
+    pub fn ran(&self) -> Duration {
+        match &*self.phase.borrow() {
+            Phase::Running { since, .. } => since.elapsed(),
+            Phase::Over(outcome) => outcome.duration,
+            Phase::Queued | Phase::Failed(_) | Phase::Dropped => Duration::ZERO,
+        }
     }
 
     /// Resolves when it is over, or asks something after its question `asked`; meanwhile tells its
@@ -228,6 +249,7 @@ impl CellRun {
         self.phase.send_if_modified(|phase| {
             let waits = matches!(phase, Phase::Queued);
             if waits {
+                self.over_since.get_or_init(Instant::now);
                 *phase = Phase::Dropped;
             }
             waits
@@ -286,6 +308,12 @@ impl CellRun {
         self.end_told.store(true, Ordering::Relaxed);
     }
 
+    /// Whether answers about its end tell of lost variables: all of them, or none. `first` is asked
+    /// once.
+    pub fn tells_loss(&self, first: impl FnOnce() -> bool) -> bool {
+        *self.lost.get_or_init(first)
+    }
+
     pub(super) fn end_was_told(&self) -> bool {
         self.end_told.load(Ordering::Relaxed)
     }
@@ -305,6 +333,7 @@ impl CellRun {
 
     pub(super) fn ends(&self, phase: Phase) {
         self.output.settle();
+        self.over_since.get_or_init(Instant::now);
         self.phase.send_replace(phase);
     }
 
@@ -316,6 +345,20 @@ impl CellRun {
             Phase::Dropped => Some(SandboxError::Dropped),
             _ => None,
         }
+    }
+}
+
+impl Execution for Arc<CellRun> {
+    fn over_since(&self) -> Option<Instant> {
+        self.over_since.get().copied()
+    }
+
+    fn has_begun(&self) -> bool {
+        !matches!(self.phase(), Phase::Dropped | Phase::Failed(_))
+    }
+
+    fn join(&self) -> bool {
+        !self.is_over() && !self.is_stopped() && self.claims.join()
     }
 }
 

@@ -7,7 +7,9 @@
 mod attach;
 mod body;
 mod cell;
+mod claim;
 mod course;
+mod error;
 mod inspect;
 mod keeper;
 pub mod launch;
@@ -32,93 +34,21 @@ use serde_json::Value;
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{base::ids::SessionName, notebook::record::RecordError};
+use crate::{base::ids::SessionName, guard::dedup::once::Identity};
 
 pub use attach::Source;
 pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
+pub use claim::Claim;
 pub use course::{Status, Stop};
+pub use error::SandboxError;
 pub use inspect::InspectError;
-pub use session::{Failed, Snapshot};
+pub use session::{Attended, Failed, Snapshot};
 pub(crate) use settings::MAX_TIMEOUT;
 pub use settings::{CellSettings, LaunchSettings};
 pub use stop::Stopped;
 
 use launch::Launcher;
 use session::Session;
-
-/// Why a call got no session.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// The limit of sessions is reached.
-    #[error(
-        "no room for the session `{name}`: {count} sessions are open, which is the limit; use one of {open}"
-    )]
-    Full {
-        /// The session asked for.
-        name: SessionName,
-        /// How many are open.
-        count: usize,
-        /// Their names.
-        open: String,
-    },
-    /// The session runs another kernel than the call asks for.
-    #[error("session `{name}` runs {has}, not {asked}; give a session name of your own")]
-    OtherKernel {
-        /// The session.
-        name: SessionName,
-        /// What it runs.
-        has: Source,
-        /// What was asked for.
-        asked: Source,
-    },
-    /// The kernel is somebody else's.
-    #[error("the kernel of session `{name}` is not husk's to restart: do it where it was started")]
-    Foreign {
-        /// The session.
-        name: SessionName,
-    },
-    /// The limit of waiting cells is reached.
-    #[error(
-        "the queue of session `{session}` is full: {waiting} cells wait behind the one under way \
-         (setting `cells.max_queued`)"
-    )]
-    QueueFull {
-        /// The session.
-        session: SessionName,
-        /// How many wait.
-        waiting: usize,
-    },
-    /// No session of that name is open.
-    #[error("no session named `{name}`; open: {open}")]
-    NoSession {
-        /// The session asked for.
-        name: String,
-        /// The names of those that are open.
-        open: String,
-    },
-    /// The session remembers no cell of that name.
-    #[error("session `{session}` knows no cell `{cell}`; it has run {has}")]
-    NoCell {
-        /// The session.
-        session: SessionName,
-        /// The cell asked for.
-        cell: String,
-        /// What there is.
-        has: String,
-    },
-    /// The notebook cannot be read.
-    #[error("the session's notebook cannot be read")]
-    Notebook(#[source] RecordError),
-    /// The cell was withdrawn.
-    #[error("the cell did not begin: it was withdrawn while it waited")]
-    Dropped,
-    /// The server is ending.
-    #[error("husk is shutting down")]
-    Closing,
-    /// The kernel of the session could not be started.
-    #[error("{0}")]
-    Failed(#[from] Failed),
-}
 
 /// What has changed, for who wants to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +119,14 @@ impl Sandboxes {
         Ok(())
     }
 
-    /// Puts a cell into the queue of session `name`, whose kernel is of `source` if that is given.
+    /// The cell of a call that was seen before, if it goes on or may be told again.
+    #[must_use]
+    pub fn twin(&self, name: &SessionName, call: &Identity) -> Option<Attended> {
+        self.open(name).ok()?.twin(call)
+    }
+
+    /// Puts a cell into the queue of session `name`, whose kernel is of `source` if that is given;
+    /// unless the call was seen before: then its cell is that call's.
     ///
     /// # Errors
     /// [`SandboxError`] when there is no session, or no room in its queue.
@@ -197,10 +134,11 @@ impl Sandboxes {
         &self,
         name: &SessionName,
         source: Option<&Source>,
+        call: Option<&Identity>,
         cell: Cell,
         listener: Option<&Arc<dyn Listener>>,
-    ) -> Result<Arc<CellRun>, SandboxError> {
-        self.session(name, source)?.queue(cell, listener)
+    ) -> Result<Attended, SandboxError> {
+        self.session(name, source)?.queue(call, cell, listener)
     }
 
     /// Runs a cell to its end, which may be of any kind.
@@ -208,11 +146,17 @@ impl Sandboxes {
     /// # Errors
     /// As [`Self::queue`], or when the kernel could not be started.
     pub async fn run(&self, name: &SessionName, cell: Cell) -> Result<Arc<Outcome>, SandboxError> {
-        let run = self.queue(name, None, cell, None)?;
-        match run.over().await {
+        let attended = self.queue(name, None, None, cell, None)?;
+        match attended.claim.run().over().await {
             Phase::Over(outcome) => Ok(outcome),
             phase => Err(CellRun::not_run(&phase).unwrap_or(SandboxError::Dropped)),
         }
+    }
+
+    /// How long the cells of a session have run, all together.
+    #[must_use]
+    pub fn ran(&self, name: &SessionName) -> Duration {
+        self.open(name).map(|session| session.ran()).unwrap_or_default()
     }
 
     /// A cell of a session by its id.

@@ -14,12 +14,16 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     CellSettings, Change, SandboxError, Source,
     cell::{Cell, CellRun, Listener, Outcome, Phase},
+    claim::Claim,
     course::Stop,
     inspect::{self, Asked, InspectError, Subshell},
     keeper::Keeper,
@@ -30,6 +34,7 @@ use super::{
 };
 use crate::{
     base::ids::SessionName,
+    guard::dedup::once::{Execution, Found, Identity, Once},
     jail::Usage,
     kernel::output::{Output, Spool},
     notebook::record::RecordError,
@@ -114,10 +119,46 @@ struct Inner {
     record: Option<Record>,
 }
 
-#[derive(Default)]
 struct Cells {
     given: u64,
     all: VecDeque<Arc<CellRun>>,
+    /// How long those ran that are not remembered any more.
+    ran: Duration,
+    once: Once<Arc<CellRun>>,
+}
+
+/// How a call comes to its cell.
+pub struct Attended {
+    /// The cell, claimed.
+    pub claim: Claim,
+    /// Whether another call has begun it.
+    pub shared: bool,
+}
+
+impl Attended {
+    fn found(found: Found<Arc<CellRun>>) -> Option<Self> {
+        match found {
+            Found::Joined(run) => Some(Self { claim: Claim::joined(run), shared: true }),
+            Found::Replayed(run) => Some(Self { claim: Claim::none(run), shared: true }),
+            Found::New | Found::KeyReused => None,
+        }
+    }
+}
+
+impl Cells {
+    fn remember(&mut self, call: Option<&Identity>, run: &Arc<CellRun>) {
+        if let Some(call) = call {
+            self.once.begin(*call, Arc::clone(run));
+        }
+        // A cell that is not over is not forgotten, however many wait.
+        if self.all.len() >= REMEMBERED
+            && let Some(at) = self.all.iter().position(|run| run.is_over())
+            && let Some(forgotten) = self.all.remove(at)
+        {
+            self.ran += forgotten.ran();
+        }
+        self.all.push_back(Arc::clone(run));
+    }
 }
 
 impl Session {
@@ -154,6 +195,7 @@ impl Session {
             asked: watch::Sender::new(None),
         });
         let output = launcher.output;
+        let replay = Duration::from_secs(settings.replay_seconds);
         let inner = Inner {
             name: name.clone(),
             orders,
@@ -162,7 +204,12 @@ impl Session {
             most_queued: settings.max_queued,
             output,
             spool: Arc::new(Spool::new(private, output.max_kept_bytes)),
-            cells: Mutex::default(),
+            cells: Mutex::new(Cells {
+                given: 0,
+                all: VecDeque::new(),
+                ran: Duration::ZERO,
+                once: Once::new(replay),
+            }),
             told_loss: AtomicU64::new(0),
             subshell: Subshell::default(),
             source: source.clone(),
@@ -188,36 +235,48 @@ impl Session {
         self.0.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a cell behind those that wait.
+    /// The cell of a call that was seen before, if it goes on or may be told again.
+    pub(super) fn twin(&self, call: &Identity) -> Option<Attended> {
+        Attended::found(self.cells().once.find(call, Instant::now()))
+    }
+
+    /// Puts a cell behind those that wait, unless the call was seen before.
     pub(super) fn queue(
         &self,
+        call: Option<&Identity>,
         cell: Cell,
         listener: Option<&Arc<dyn Listener>>,
-    ) -> Result<Arc<CellRun>, SandboxError> {
+    ) -> Result<Attended, SandboxError> {
         let mut cells = self.cells();
+        let session = || self.0.name.clone();
+        let found = call.map_or(Found::New, |call| cells.once.find(call, Instant::now()));
+        if matches!(found, Found::KeyReused) {
+            return Err(SandboxError::KeyReused { session: session() });
+        }
+        if let Some(attended) = Attended::found(found) {
+            return Ok(attended);
+        }
         let ahead = cells.all.iter().filter(|run| !run.is_over()).count();
         if ahead > self.0.most_queued {
-            return Err(SandboxError::QueueFull {
-                session: self.0.name.clone(),
-                waiting: ahead.saturating_sub(1),
-            });
+            let waiting = ahead.saturating_sub(1);
+            return Err(SandboxError::QueueFull { session: session(), waiting });
         }
         cells.given += 1;
         let output = Arc::new(Output::new(self.0.output, Arc::clone(&self.0.spool)));
-        let (name, says) = (self.0.name.clone(), self.says());
-        let run = Arc::new(CellRun::new(name, cells.given, cell, output, says));
+        let run = Arc::new(CellRun::new(session(), cells.given, cell, output, self.says()));
         if let Some(listener) = listener {
             run.listen(listener);
         }
+        run.join();
         self.0.orders.send(Order::Run(Arc::clone(&run))).map_err(|_| SandboxError::Closing)?;
-        // A cell that is not over is not forgotten, however many wait.
-        if cells.all.len() >= REMEMBERED
-            && let Some(at) = cells.all.iter().position(|run| run.is_over())
-        {
-            cells.all.remove(at);
-        }
-        cells.all.push_back(Arc::clone(&run));
-        Ok(run)
+        cells.remember(call, &run);
+        Ok(Attended { claim: Claim::joined(run), shared: false })
+    }
+
+    /// How long the cells have run, all together.
+    pub(super) fn ran(&self) -> Duration {
+        let cells = self.cells();
+        cells.all.iter().map(|run| run.ran()).fold(cells.ran, Duration::saturating_add)
     }
 
     /// The cell of that number.

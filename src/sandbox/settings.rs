@@ -17,11 +17,20 @@ pub struct CellSettings {
     /// Seconds that a call waits for its cell before it hands back the cell's id; unset means 50, or
     /// 170 for Claude Code (hosts cut calls that take longer).
     pub wait: Option<f64>,
+    /// Seconds after its end for which a call with the same idempotency key is answered from a cell.
+    pub replay_seconds: u64,
 }
 
 impl Default for CellSettings {
     fn default() -> Self {
-        Self { timeout: 3600.0, interrupt_grace: 1.0, max_sessions: 16, max_queued: 64, wait: None }
+        Self {
+            timeout: 3600.0,
+            interrupt_grace: 1.0,
+            max_sessions: 16,
+            max_queued: 64,
+            wait: None,
+            replay_seconds: 600,
+        }
     }
 }
 
@@ -56,6 +65,10 @@ impl CellSettings {
         }
         if let Some(wait) = self.wait.filter(|wait| !(0.0..=MAX_TIMEOUT).contains(wait)) {
             faults.push(("wait", format!("must be 0 to {MAX_TIMEOUT} seconds, not {wait}")));
+        }
+        if self.replay_seconds > 86_400 {
+            let wrong = format!("must be 0 to 86400 seconds, not {}", self.replay_seconds);
+            faults.push(("replay_seconds", wrong));
         }
         faults
     }

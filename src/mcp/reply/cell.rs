@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Denial, Reply, images, notes};
+use super::{Reply, images, notes};
 use crate::{
-    guard::Kind,
+    guard::{Denial, Ending},
     kernel::output::{Item, Room, View},
     sandbox::{CellRun, Outcome, Phase, Sandboxes, Status},
 };
@@ -83,6 +83,9 @@ pub struct CellOutput {
     output: Option<Totals>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// Set when another call has begun the cell: the code ran once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deduplicated: Option<bool>,
     /// Set when the call was not carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     denied: Option<Denial>,
@@ -113,17 +116,15 @@ impl Reply {
             }),
             ..CellOutput::default()
         };
-        let (mut failed, mut kind) = (false, Kind::Done);
+        let (mut failed, mut ending) = (false, Ending::Done);
         match &phase {
             Phase::Over(outcome) => {
-                let lost = sandboxes.tells_loss(run, outcome);
+                let lost = run.tells_loss(|| sandboxes.tells_loss(run, outcome));
                 run.end_is_told();
                 notes.splice(0..0, notes::of_outcome(outcome, lost));
                 output.tell_outcome(outcome, lost);
                 failed = outcome.status != Status::Ok;
-                if outcome.status == Status::KernelDied {
-                    kind = Kind::Fault;
-                }
+                ending = ended(outcome, &notes);
             }
             Phase::Running { since, question } => {
                 output.status = Some(StatusWord::Running);
@@ -140,13 +141,26 @@ impl Reply {
         notes.extend(notes::of_output(run, &view));
         let mut content = blocks(view);
         content.extend(told_late(late, whole.text, room, &mut notes).await);
+        let said = content.len();
         if content.is_empty() && matches!(phase, Phase::Over(_)) {
             content.push(ContentBlock::text("(no output)"));
         }
         output.hint = (!notes.is_empty()).then(|| notes.join("; "));
         content.extend(output.hint.iter().map(|hint| ContentBlock::text(format!("[{hint}]"))));
+        let words = content.len() - said;
         let structured = serde_json::to_value(output).unwrap_or(Value::Null);
-        Self::new(content, structured, failed, kind)
+        Self { words, ..Self::new(content, structured, failed, ending) }
+    }
+}
+
+/// What the end of a cell is to the guards.
+fn ended(outcome: &Outcome, notes: &[String]) -> Ending {
+    match outcome.status {
+        Status::Ok => Ending::Done,
+        Status::Error | Status::Interrupted => Ending::Raised,
+        Status::Timeout => Ending::TimedOut,
+        Status::Cancelled => Ending::GivenUp,
+        Status::KernelDied => Ending::Fault(notes.first().cloned().unwrap_or_default()),
     }
 }
 

@@ -8,16 +8,21 @@ pub mod cell;
 mod images;
 mod notes;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, MetaObject};
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    base::budget,
-    guard::{Answer, Kind},
+    base::{
+        budget,
+        canon::{Digest, Form},
+    },
+    guard::{
+        Answer, Denial, Ending,
+        dedup::{self, normal},
+    },
     sandbox::SandboxError,
 };
 
@@ -25,30 +30,37 @@ use crate::{
 #[derive(Debug)]
 pub struct Reply {
     content: Vec<ContentBlock>,
+    /// How many of the last blocks are husk's own words about the answer.
+    words: usize,
     structured: Value,
     failed: bool,
-    kind: Kind,
-    cost: u64,
+    ending: Ending,
+    /// Whether another call has begun what it tells of.
+    shared: bool,
+    /// How it is compared with others.
+    form: Option<Arc<Form>>,
     meta: Option<MetaObject>,
     /// What is answered instead of a result.
     instead: Option<Box<CallToolResponse>>,
 }
 
-/// A call that was not carried out, and what to do about it.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct Denial {
-    /// Which part of husk refused.
-    pub by: &'static str,
-    /// A stable word for programs.
-    pub code: &'static str,
-    /// Why, for the model.
-    pub reason: String,
-    /// Seconds after which a retry can succeed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_after_s: Option<f64>,
-    /// What to do instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+/// Members of structured answers that differ from call to call though nothing else does.
+const VOLATILE: [&str; 8] = [
+    "cell",
+    "duration_ms",
+    "execution_count",
+    "generation",
+    "hint",
+    "output",
+    "session",
+    "state_lost",
+];
+
+/// What does not count when answers are compared.
+#[must_use]
+pub fn compared(settings: &dedup::Settings) -> Form {
+    let more = VOLATILE.iter().map(|&name| name.to_owned()).chain(settings.volatile.clone());
+    Form::without(&more.collect::<Vec<_>>())
 }
 
 impl Reply {
@@ -56,70 +68,95 @@ impl Reply {
     #[must_use]
     pub fn value(text: String, value: &impl Serialize) -> Self {
         let structured = serde_json::to_value(value).unwrap_or(Value::Null);
-        Self::new(vec![ContentBlock::text(text)], structured, false, Kind::Done)
+        Self::new(vec![ContentBlock::text(text)], structured, false, Ending::Done)
     }
 
     /// An answer that refuses.
     #[must_use]
     pub fn denied(denial: Denial) -> Self {
-        Self::refusal(denial, Kind::Done)
+        Self::refusal(denial, Ending::Denied)
     }
 
-    fn refusal(denial: Denial, kind: Kind) -> Self {
+    fn refusal(denial: Denial, ending: Ending) -> Self {
         let hint = denial.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         let text = format!("{}{hint}", denial.reason);
         let structured = serde_json::json!({ "denied": denial, "error": null });
-        Self::new(vec![ContentBlock::text(text)], structured, true, kind)
+        Self::new(vec![ContentBlock::text(text)], structured, true, ending)
     }
 
-    fn new(content: Vec<ContentBlock>, structured: Value, failed: bool, kind: Kind) -> Self {
-        let block = |block: &ContentBlock| match block {
-            ContentBlock::Text(text) => budget::tokens(&text.text),
-            ContentBlock::Image(image) => budget::image_tokens(image.data.len() as u64),
-            _ => 0,
-        };
-        let cost = content.iter().map(block).sum();
-        Self { content, structured, failed, kind, cost, meta: None, instead: None }
+    fn new(content: Vec<ContentBlock>, structured: Value, failed: bool, ending: Ending) -> Self {
+        Self {
+            content,
+            words: 0,
+            structured,
+            failed,
+            ending,
+            shared: false,
+            form: None,
+            meta: None,
+            instead: None,
+        }
+    }
+
+    /// The same, compared with other answers in this form.
+    #[must_use]
+    pub fn compared_by(mut self, form: Arc<Form>) -> Self {
+        self.form = Some(form);
+        self
+    }
+
+    /// The same as the answer about what another call has begun.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
+        if let Value::Object(members) = &mut self.structured {
+            members.insert("deduplicated".to_owned(), Value::Bool(true));
+        }
+        self.hinted(
+            "the same call was here before: this is its cell, and the code ran once".to_owned(),
+        )
     }
 
     /// The answer to a call that the sandbox could not carry out.
     #[must_use]
     pub fn no_sandbox(error: &SandboxError) -> Self {
-        let (code, kind, hint) = match error {
-            SandboxError::Full { .. } => ("too_many_sessions", Kind::Done, None),
-            SandboxError::Foreign { .. } => ("not_our_kernel", Kind::Done, None),
-            SandboxError::OtherKernel { .. } => ("other_kernel", Kind::Done, None),
+        let fault = || Ending::Fault(chain(error));
+        let (code, ending, hint) = match error {
+            SandboxError::Full { .. } => ("too_many_sessions", Ending::Denied, None),
+            SandboxError::Foreign { .. } => ("not_our_kernel", Ending::Denied, None),
+            SandboxError::OtherKernel { .. } => ("other_kernel", Ending::Denied, None),
             SandboxError::QueueFull { .. } => (
                 "queue_full",
-                Kind::Done,
+                Ending::Denied,
                 Some(
                     "the code did not run; wait for a cell with notebook_wait_cell, or stop the one under way with notebook_interrupt",
                 ),
             ),
+            SandboxError::KeyReused { .. } => ("idempotency_key_reused", Ending::Denied, None),
             SandboxError::NoSession { .. } => (
                 "no_such_session",
-                Kind::Done,
+                Ending::Denied,
                 Some("a session begins with its first notebook_run_cell"),
             ),
-            SandboxError::NoCell { .. } => ("no_such_cell", Kind::Done, None),
-            SandboxError::Notebook(_) => ("notebook_unreadable", Kind::Fault, None),
-            SandboxError::Dropped => ("withdrawn", Kind::Done, None),
-            SandboxError::Closing => ("closing", Kind::Done, None),
+            SandboxError::NoCell { .. } => ("no_such_cell", Ending::Denied, None),
+            SandboxError::Notebook(_) => ("notebook_unreadable", fault(), None),
+            SandboxError::Dropped => ("withdrawn", Ending::Denied, None),
+            SandboxError::Closing => ("closing", Ending::Denied, None),
             SandboxError::Failed(_) => (
                 "kernel_start_failed",
-                Kind::Fault,
+                fault(),
                 Some("the code did not run; `husk doctor` shows what is missing on this machine"),
             ),
         };
         let hint = hint.map(str::to_owned);
         let reason = chain(error);
-        Self::refusal(Denial { by: "sandbox", code, reason, retry_after_s: None, hint }, kind)
+        Self::refusal(Denial { by: "sandbox", code, reason, retry_after_s: None, hint }, ending)
     }
 
     /// Another kind of answer than a result: a question, a task.
     #[must_use]
     pub fn instead(response: impl Into<CallToolResponse>) -> Self {
-        let mut reply = Self::new(Vec::new(), Value::Null, false, Kind::Done);
+        let mut reply = Self::new(Vec::new(), Value::Null, false, Ending::Done);
         reply.instead = Some(Box::new(response.into()));
         reply
     }
@@ -148,12 +185,57 @@ fn chain(error: &dyn Error) -> String {
 }
 
 impl Answer for Reply {
-    fn kind(&self) -> Kind {
-        self.kind
+    fn ending(&self) -> &Ending {
+        &self.ending
     }
 
     fn cost(&self) -> u64 {
-        self.cost
+        let block = |block: &ContentBlock| match block {
+            ContentBlock::Text(text) => budget::tokens(&text.text),
+            ContentBlock::Image(image) => budget::image_tokens(image.data.len() as u64),
+            _ => 0,
+        };
+        self.content.iter().map(block).sum()
+    }
+
+    fn result(&self) -> Option<Digest> {
+        let said = self.content.len().saturating_sub(self.words);
+        let said = self.content.iter().take(said);
+        let texts: Vec<_> = said
+            .filter_map(|block| match block {
+                ContentBlock::Text(text) => Some(normal::normalised(&text.text)),
+                ContentBlock::Image(image) => Some(image.data.as_str().into()),
+                _ => None,
+            })
+            .collect();
+        if texts.is_empty() && !self.failed {
+            return None;
+        }
+        let structured = self.form.as_ref().map(|form| form.canonical(&self.structured));
+        let structured = structured.as_deref().map(normal::normalised);
+        let parts = structured.iter().chain(&texts).map(|part| part.as_bytes());
+        Some(Digest::of_parts(parts))
+    }
+
+    fn deduplicated(&self) -> bool {
+        self.shared
+    }
+
+    fn hinted(mut self, hint: String) -> Self {
+        if let Value::Object(members) = &mut self.structured
+            && members.contains_key("status")
+        {
+            let before = members.get("hint").and_then(Value::as_str);
+            let both = before.map_or(hint.clone(), |before| format!("{before}; {hint}"));
+            members.insert("hint".to_owned(), both.into());
+        }
+        self.content.push(ContentBlock::text(format!("[{hint}]")));
+        self.words += 1;
+        self
+    }
+
+    fn denied(denial: Denial) -> Self {
+        Self::denied(denial)
     }
 
     fn late(after: Duration) -> Self {
@@ -161,23 +243,23 @@ impl Answer for Reply {
             format!("husk gave up on this call after {} s; the cell was stopped", after.as_secs());
         let denial =
             Denial { by: "deadline", code: "deadline", reason, retry_after_s: None, hint: None };
-        Self::refusal(denial, Kind::Fault)
+        let cause = denial.reason.clone();
+        Self::refusal(denial, Ending::Fault(cause))
     }
 
     fn cancelled() -> Self {
         let reason = "cancelled by the caller; the cell was stopped".to_owned();
         let denial =
             Denial { by: "caller", code: "cancelled", reason, retry_after_s: None, hint: None };
-        Self::refusal(denial, Kind::Done)
+        Self::refusal(denial, Ending::GivenUp)
     }
 
     fn panicked(what: &str) -> Self {
         let reason = format!("husk itself failed in this call ({what}); the server goes on");
         let hint = Some("please report this with the server's log".to_owned());
-        Self::refusal(
-            Denial { by: "husk", code: "panic", reason, retry_after_s: None, hint },
-            Kind::Fault,
-        )
+        let cause = reason.clone();
+        let denial = Denial { by: "husk", code: "panic", reason, retry_after_s: None, hint };
+        Self::refusal(denial, Ending::Fault(cause))
     }
 }
 

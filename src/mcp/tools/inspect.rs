@@ -8,13 +8,9 @@ use serde_json::Value;
 
 use super::{Definition, Hints, Running};
 use crate::{
+    guard::{Denial, Policy, Repeats},
     kernel::peek::LONGEST_NAME,
-    mcp::{
-        Call, Context,
-        ask::Way,
-        attend,
-        reply::{Denial, Reply},
-    },
+    mcp::{Call, Context, ask::Way, attend, identity::Likeness, reply::Reply},
     sandbox::InspectError,
 };
 
@@ -31,6 +27,8 @@ pub const TOOL: Definition = Definition {
     description: "List the notebook's variables, or tell about one: type, value, docstring, \
         signature, columns. Runs no code; answers while a cell runs.",
     annotations: Hints { read_only: true, destructive: false, idempotent: true, open_world: false },
+    policy: Policy { repeats: Repeats::Judged, breaks: true, limited: true, runs: false },
+    likeness: Likeness { ignored: &["wait"], trimmed: &[] },
     in_order: false,
     input: super::input::<Args>,
     output: Some(super::output::<Output>),

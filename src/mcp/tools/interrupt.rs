@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Definition, Hints, Running};
 use crate::{
     base::ids::SessionName,
-    mcp::{Call, Context, reply::Reply},
+    guard::{Policy, Repeats},
+    mcp::{Call, Context, identity::Likeness, reply::Reply},
     sandbox::{CellRun, Phase, SandboxError, Stopped},
 };
 
@@ -22,6 +23,8 @@ pub const TOOL: Definition = Definition {
     description: "Stop the cell under way; variables are kept unless the cell resists and its kernel \
         has to be killed. With restart: a fresh kernel, all variables gone.",
     annotations: Hints { read_only: false, destructive: true, idempotent: true, open_world: false },
+    policy: Policy { repeats: Repeats::Noted, breaks: false, limited: false, runs: false },
+    likeness: Likeness::EXACT,
     in_order: false,
     input: super::input::<Args>,
     output: Some(super::output::<Output>),

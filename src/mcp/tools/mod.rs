@@ -23,12 +23,12 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{
-    Call, Context,
-    ask::Way,
-    reply::{Denial, Reply},
+use super::{Call, Context, ask::Way, identity::Likeness, reply::Reply};
+use crate::{
+    base::ids::SessionName,
+    guard::{Denial, Policy},
+    sandbox::MAX_TIMEOUT,
 };
-use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
 
 /// What a call may take beside its waiting: large answers, scaled images.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -43,6 +43,10 @@ pub struct Definition {
     title: &'static str,
     description: &'static str,
     annotations: Hints,
+    /// Which guards its calls pass.
+    pub(super) policy: Policy,
+    /// What does not count when they are compared.
+    pub(super) likeness: Likeness,
     /// Whether calls must reach the tool in the order in which they came.
     pub(super) in_order: bool,
     input: fn() -> Arc<JsonObject>,
@@ -153,12 +157,12 @@ fn arguments<T: DeserializeOwned>(tool: &str, arguments: JsonObject) -> Result<T
 }
 
 /// Arguments that cannot be obeyed.
-fn bad(reason: String) -> Denial {
+pub(super) fn bad(reason: String) -> Denial {
     Denial { by: "arguments", code: "bad_arguments", reason, retry_after_s: None, hint: None }
 }
 
 /// The session that a call names, or the one of calls that name none.
-fn session(context: &Context, name: Option<&str>) -> Result<SessionName, Denial> {
+pub(super) fn session(context: &Context, name: Option<&str>) -> Result<SessionName, Denial> {
     match name {
         None => Ok(context.default_session.clone()),
         Some(name) => {

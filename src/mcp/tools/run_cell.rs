@@ -9,15 +9,17 @@ use serde::Deserialize;
 use super::{Definition, Hints, Running};
 use crate::{
     base::ids::SessionName,
+    guard::{Answer, Denial, Ending, Policy, Repeats},
     mcp::{
         Call, Context,
         ask::Way,
-        attend::{self, Attending, Begun},
+        attend::{self, Attending},
+        identity::Likeness,
         order::Ticket,
         progress::Progress,
-        reply::{Denial, Reply, cell::CellOutput},
+        reply::{Reply, cell::CellOutput},
     },
-    sandbox::{Cell, Source},
+    sandbox::{Attended, Cell, Claim, Listener, MAX_TIMEOUT, Source},
 };
 
 /// The tool.
@@ -29,6 +31,8 @@ pub const TOOL: Definition = Definition {
         the value of its last expression, and plots as images. A cell that takes longer than `wait` \
         goes on (status running): follow it with notebook_wait_cell.",
     annotations: Hints { read_only: false, destructive: true, idempotent: false, open_world: true },
+    policy: Policy { repeats: Repeats::Judged, breaks: true, limited: true, runs: true },
+    likeness: Likeness { ignored: &["description", "wait"], trimmed: &["code"] },
     in_order: true,
     input: super::input::<Args>,
     output: Some(super::output::<CellOutput>),
@@ -63,65 +67,88 @@ pub struct Args {
     pub kernel: Option<String>,
 }
 
-fn run(context: Arc<Context>, call: Call) -> Running {
+fn run(context: Arc<Context>, mut call: Call) -> Running {
     Box::pin(async move {
-        let Call { arguments, request, resumed } = call;
-        let (session, source, mut cell, wait) = match understood(&context, arguments) {
+        let understood = match understood(&context, std::mem::take(&mut call.arguments)) {
             Ok(understood) => understood,
             Err(denial) => return Reply::denied(denial),
         };
-        let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
-        let progress = Progress::of(&request);
-        if let Some(resumed) = resumed {
-            return match Attending::resumed(context, request, resumed, wait) {
-                Ok(attending) => go_on(attending, progress).await,
-                Err(denial) => Reply::denied(denial),
-            };
-        }
-        cell.asks = Way::of(&request) != Way::None;
+        let progress = Progress::of(&call.request);
         let listener = progress.as_ref().map(Progress::listener);
-        let ticket = request.extensions.get::<Ticket>().cloned();
-        if let Some(ticket) = &ticket {
-            ticket.turn().await;
+        match attending(context, call, understood, listener.as_ref()) {
+            Ok((attending, claim, shared)) => {
+                let budget = budget_of(&attending);
+                let reply = attending.answer(progress).await;
+                claim.keep();
+                let reply = if shared { reply.shared() } else { reply };
+                match budget {
+                    Some(hint) if *reply.ending() == Ending::TimedOut => reply.hinted(hint),
+                    _ => reply,
+                }
+            }
+            Err(reply) => reply,
         }
-        let queued = context.sandboxes.queue(&session, source.as_ref(), cell, listener.as_ref());
-        if let Some(ticket) = ticket {
-            ticket.pass();
-        }
-        let run = match queued {
-            Ok(run) => run,
-            Err(error) => return Reply::no_sandbox(&error),
-        };
-        if let (Some(listener), ahead @ 1..) = (listener, context.sandboxes.ahead(&run)) {
-            listener.note(&format!("queued: {ahead} before it"));
-        }
-        let begun = Begun::new(&run);
-        let attending =
-            Attending { context, request, run, wait, from: None, rounds: 0, may_be_task: true };
-        let reply = attending.answer(progress).await;
-        begun.keep();
-        reply
     })
 }
 
-/// The call of a cell that has come back with an answer: the cell is still its own.
-async fn go_on(mut attending: Attending, progress: Option<Progress>) -> Reply {
-    attending.may_be_task = true;
-    let listener = progress.as_ref().map(Progress::listener);
-    if let Some(listener) = &listener {
-        attending.run.listen(listener);
-    }
-    let begun = Begun::new(&attending.run);
-    let reply = attending.answer(progress).await;
-    begun.keep();
-    reply
+/// What to say when the cell is stopped because its session has no more seconds to run.
+fn budget_of(attending: &Attending) -> Option<String> {
+    let most = attending.context.guards.accounts.settings().session.max_seconds?;
+    let cut = attending.run.cell.budgeted;
+    cut.then(|| {
+        format!(
+            "the {most} seconds of this session are used up (setting `limits.session.max_seconds`)"
+        )
+    })
 }
 
+/// The call at its cell: a new one, the one of the call that it repeats, or the one to which it comes
+/// back with an answer.
+fn attending(
+    context: Arc<Context>,
+    call: Call,
+    (session, source, mut cell, wait): Understood,
+    listener: Option<&Arc<dyn Listener>>,
+) -> Result<(Attending, Claim, bool), Reply> {
+    let Call { request, resumed, identity, twin, .. } = call;
+    let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
+    if let Some(resumed) = resumed {
+        let attending = Attending::resumed(context, request, resumed, wait);
+        let attending = attending.map_err(Reply::denied)?;
+        let claim = Claim::again(&attending.run);
+        listener.iter().for_each(|listener| attending.run.listen(listener));
+        return Ok((Attending { from: Some(0), may_be_task: true, ..attending }, claim, false));
+    }
+    cell.asks = Way::of(&request) != Way::None;
+    let queue = || {
+        let (source, identity) = (source.as_ref(), Some(&identity));
+        context.sandboxes.queue(&session, source, identity, cell, listener)
+    };
+    let queued = twin.map_or_else(queue, Ok);
+    if let Some(ticket) = request.extensions.get::<Ticket>() {
+        ticket.pass();
+    }
+    let Attended { claim, shared } = queued.map_err(|error| Reply::no_sandbox(&error))?;
+    let run = Arc::clone(claim.run());
+    if let Some(listener) = listener {
+        if shared {
+            run.listen(listener);
+        }
+        if let ahead @ 1.. = context.sandboxes.ahead(&run) {
+            listener.note(&format!("queued: {ahead} before it"));
+        }
+    }
+    // Everything from the beginning, whoever else has seen a part of it.
+    let attending =
+        Attending { context, request, run, wait, from: Some(0), rounds: 0, may_be_task: true };
+    Ok((attending, claim, shared))
+}
+
+/// What the arguments ask for: the session, its kernel, the cell, and how long to wait.
+type Understood = (SessionName, Option<Source>, Cell, Option<Duration>);
+
 /// The arguments as what the sandbox takes.
-fn understood(
-    context: &Context,
-    arguments: JsonObject,
-) -> Result<(SessionName, Option<Source>, Cell, Option<Duration>), Denial> {
+fn understood(context: &Context, arguments: JsonObject) -> Result<Understood, Denial> {
     let args: Args = super::arguments(TOOL.name, arguments)?;
     let timeout = super::seconds("timeout", args.timeout, f64::MIN_POSITIVE)?;
     let cell = Cell {
@@ -129,8 +156,10 @@ fn understood(
         description: args.description,
         timeout: timeout.unwrap_or_else(|| context.sandboxes.default_timeout()),
         asks: false,
+        budgeted: false,
     };
     let (session, file) = super::session_or_file(context, args.session.as_deref())?;
+    let cell = within_budget(context, &session, cell);
     let source = match (file, args.kernel) {
         (None, kernel) => kernel.map(Source::Spec),
         (Some(file), None) => Some(Source::File(file)),
@@ -139,4 +168,12 @@ fn understood(
         }
     };
     Ok((session, source, cell, super::seconds("wait", args.wait, 0.0)?))
+}
+
+/// The cell, which is stopped when the seconds of its session are used up.
+fn within_budget(context: &Context, session: &SessionName, cell: Cell) -> Cell {
+    let Some(most) = context.guards.accounts.settings().session.max_seconds else { return cell };
+    let left = Duration::from_secs_f64(most.clamp(0.0, MAX_TIMEOUT));
+    let left = left.saturating_sub(context.sandboxes.ran(session));
+    if left >= cell.timeout { cell } else { Cell { timeout: left, budgeted: true, ..cell } }
 }

@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Definition, Hints, Running};
 use crate::{
     base::ids::SessionName,
+    guard::{Denial, Policy, Repeats},
     jail,
-    mcp::{
-        Call, Context, LOOKING,
-        reply::{Denial, Reply},
-    },
+    mcp::{Call, Context, LOOKING, identity::Likeness, reply::Reply},
     sandbox::{Snapshot, state::State},
 };
 
@@ -23,6 +21,8 @@ pub const TOOL: Definition = Definition {
     description: "State of each session's kernel: off, starting, idle, busy or error, with its \
         memory, CPU, workspace and isolation. Answers while a cell runs.",
     annotations: Hints { read_only: true, destructive: false, idempotent: true, open_world: false },
+    policy: Policy { repeats: Repeats::Exempt, breaks: false, limited: false, runs: false },
+    likeness: Likeness::EXACT,
     in_order: false,
     input: super::input::<Args>,
     output: Some(super::output::<Output>),

@@ -6,11 +6,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Definition, Hints, Running};
-use crate::mcp::{
-    Call, Context,
-    attend::{self, Attending},
-    progress::Progress,
-    reply::{Denial, Reply},
+use crate::{
+    guard::{Denial, Policy, Repeats},
+    mcp::{
+        Call, Context,
+        attend::{self, Attending},
+        identity::Likeness,
+        progress::Progress,
+        reply::Reply,
+    },
 };
 
 /// The tool.
@@ -25,6 +29,8 @@ pub const TOOL: Definition = Definition {
         idempotent: false,
         open_world: false,
     },
+    policy: Policy { repeats: Repeats::Exempt, breaks: false, limited: true, runs: false },
+    likeness: Likeness::EXACT,
     in_order: false,
     input: super::input::<Args>,
     output: None,
@@ -69,7 +75,7 @@ fn run(context: Arc<Context>, call: Call) -> Running {
 }
 
 fn attending(context: Arc<Context>, call: Call) -> Result<Attending, Reply> {
-    let Call { arguments, request, resumed } = call;
+    let Call { arguments, request, resumed, .. } = call;
     let understood = || -> Result<_, Denial> {
         let args: Args = super::arguments(TOOL.name, arguments)?;
         let session = super::session(&context, args.session.as_deref())?;

@@ -1,0 +1,44 @@
+//! What a call has taken from the accounts, until it is settled.
+
+use std::sync::Arc;
+
+use super::accounts::{Accounts, signed};
+use crate::guard::Who;
+
+/// What a call has taken. Dropped without being settled, it gives back what it can: the call was given
+/// up, and nothing was answered; a cell that it has begun has run all the same.
+#[derive(Debug)]
+#[must_use]
+pub struct Reservation {
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) who: Who,
+    /// Where it was charged; nowhere when only a place was taken, or it is settled.
+    pub(super) charged: Option<Charged>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Charged {
+    /// Since 1970.
+    pub(super) minute: u32,
+    pub(super) tokens: u64,
+    pub(super) cell: bool,
+}
+
+impl Reservation {
+    /// The call is over: it has cost so much in truth, and `ran` says whether it was carried out.
+    pub fn settle(mut self, tokens: u64, ran: bool) {
+        if let Some(charged) = self.charged.take() {
+            let more = signed(tokens).saturating_sub(signed(charged.tokens));
+            self.accounts.adjust(&self.who, charged.minute, more, charged.cell && !ran);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(charged) = self.charged.take() {
+            self.accounts.adjust(&self.who, charged.minute, -signed(charged.tokens), false);
+        }
+        self.accounts.leave(&self.who);
+    }
+}

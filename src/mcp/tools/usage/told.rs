@@ -1,0 +1,202 @@
+//! What `usage` tells, as JSON and as text.
+
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::guard::{
+    Guards,
+    breaker::{Shown, heart::Word},
+    dedup::Streak,
+    usage,
+};
+
+/// Use of a span of time, and what is left of its limit.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Used {
+    calls: u64,
+    /// Estimated.
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    /// What may be used at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+}
+
+/// Counts of calls.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Counts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<&'static str>,
+    /// Calls that were carried out.
+    calls: u64,
+    /// Estimated.
+    tokens: u64,
+    /// Calls in which the kernel or husk failed.
+    faults: u64,
+    /// Calls that were refused.
+    denied: u64,
+    /// Calls that were sent twice and ran once.
+    joined: u64,
+}
+
+/// A call that is repeated.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Repeated {
+    session: String,
+    tool: &'static str,
+    times: u32,
+    /// To the last, with the same result.
+    same_result: u32,
+}
+
+/// A tool that fails.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Broken {
+    session: String,
+    tool: &'static str,
+    /// closed, open or half_open.
+    state: &'static str,
+    /// In a row.
+    faults: usize,
+    /// Seconds until it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe_in_s: Option<f64>,
+    cause: String,
+}
+
+/// Structured answer of `usage`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// Calls are limited.
+    minute: Used,
+    /// Tokens are limited.
+    hour: Used,
+    total: Counts,
+    by_tool: Vec<Counts>,
+    repeated: Vec<Repeated>,
+    breakers: Vec<Broken>,
+}
+
+impl Output {
+    /// What a user is told at this moment.
+    pub(super) fn of(guards: &Guards, principal: &str, now: Instant) -> Self {
+        let summary = guards.meter.summary(principal, now);
+        let standing = guards.accounts.standing(principal, now);
+        let limits = guards.accounts.settings();
+        let limit = |limit: u64| (limit > 0).then_some(limit);
+        let by_tool = summary.by_tool.iter();
+        let mut total = usage::Counts::default();
+        summary.by_tool.values().for_each(|counts| total.add(*counts));
+        Self {
+            minute: Used {
+                calls: summary.minute_calls,
+                tokens: summary.minute_tokens,
+                limit: limit(limits.requests_per_minute.into()),
+                left: standing.requests_left.map(u64::from),
+            },
+            hour: Used {
+                calls: standing.hour_calls,
+                tokens: standing.hour_tokens,
+                limit: limit(limits.tokens_per_hour),
+                left: standing.tokens_left,
+            },
+            total: counts(None, total),
+            by_tool: by_tool.map(|(tool, sum)| counts(Some(tool), *sum)).collect(),
+            repeated: guards.trails.streaks(principal, now).into_iter().map(repeated).collect(),
+            breakers: guards.breakers.shown(principal, now).into_iter().map(broken).collect(),
+        }
+    }
+
+    /// The same for a model.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for (span, used, what) in
+            [("last minute", &self.minute, "calls"), ("last hour", &self.hour, "tokens")]
+        {
+            line(&mut text, format_args!("{span}: {}", used.text(what)));
+        }
+        line(&mut text, format_args!("total: {}", self.total.text()));
+        for counts in &self.by_tool {
+            line(
+                &mut text,
+                format_args!("- {}: {}", counts.tool.unwrap_or_default(), counts.text()),
+            );
+        }
+        for it in &self.repeated {
+            let Repeated { session, tool, times, same_result } = it;
+            line(
+                &mut text,
+                format_args!(
+                    "repeated in session {session}: {tool}, {times} times, {same_result} with the \
+                     same result"
+                ),
+            );
+        }
+        for it in &self.breakers {
+            let Broken { session, tool, state, faults, cause, .. } = it;
+            let when = it.probe_in_s.map(|wait| format!(", tried again in {wait:.0} s"));
+            let when = when.unwrap_or_default();
+            line(
+                &mut text,
+                format_args!(
+                    "breaker of {tool} in session {session}: {state}{when}, {faults} faults in a \
+                     row; the last: {cause}"
+                ),
+            );
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+impl Used {
+    fn text(&self, what: &str) -> String {
+        let limit = match (self.limit, self.left) {
+            (Some(limit), Some(left)) => format!(" (limit {limit} {what}, {left} left)"),
+            _ => String::new(),
+        };
+        format!("{} calls, {} tokens{limit}", self.calls, self.tokens)
+    }
+}
+
+impl Counts {
+    fn text(&self) -> String {
+        let Self { calls, tokens, faults, denied, joined, .. } = self;
+        format!("{calls} calls, {tokens} tokens, {faults} faults, {denied} denied, {joined} joined")
+    }
+}
+
+fn counts(tool: Option<&'static str>, counts: usage::Counts) -> Counts {
+    let usage::Counts { calls, tokens, faults, denied, joined } = counts;
+    Counts { tool, calls, tokens, faults, denied, joined }
+}
+
+fn repeated(streak: Streak) -> Repeated {
+    let Streak { session, tool, times, same_result, .. } = streak;
+    Repeated { session: session.to_string(), tool, times, same_result }
+}
+
+fn broken(shown: Shown) -> Broken {
+    let state = match shown.state {
+        Word::Closed => "closed",
+        Word::Open => "open",
+        Word::HalfOpen => "half_open",
+    };
+    Broken {
+        session: shown.session.to_string(),
+        tool: shown.tool,
+        state,
+        faults: shown.faults,
+        probe_in_s: shown.probe_in.map(|wait| wait.as_secs_f64()),
+        cause: shown.cause,
+    }
+}
