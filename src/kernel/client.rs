@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jupyter_protocol::KernelInfoRequest;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -279,32 +279,14 @@ async fn handshake(channels: &mut Channels, codec: &Codec) -> Result<Info, Conne
 }
 
 fn read_info(message: &Message) -> Info {
-    #[derive(serde::Deserialize, Default)]
-    #[serde(default)]
-    struct Content<'a> {
-        #[serde(borrow)]
-        implementation: Option<&'a RawValue>,
-        #[serde(borrow)]
-        implementation_version: Option<&'a RawValue>,
-        #[serde(borrow)]
-        protocol_version: Option<&'a RawValue>,
-        #[serde(borrow)]
-        language_info: Option<&'a RawValue>,
-        #[serde(borrow)]
-        supported_features: Option<&'a RawValue>,
-    }
-    #[derive(serde::Deserialize, Default)]
-    #[serde(default)]
-    struct Language<'a> {
-        #[serde(borrow)]
-        name: Option<&'a RawValue>,
-        #[serde(borrow)]
-        version: Option<&'a RawValue>,
-        #[serde(borrow)]
-        mimetype: Option<&'a RawValue>,
-        #[serde(borrow)]
-        file_extension: Option<&'a RawValue>,
-    }
+    json::object!(Content {
+        implementation,
+        implementation_version,
+        protocol_version,
+        language_info,
+        supported_features,
+    });
+    json::object!(Language { name, version, mimetype, file_extension });
     let content: Content<'_> = serde_json::from_slice(&message.content).unwrap_or_default();
     let language: Language<'_> = json::read(content.language_info).unwrap_or_default();
     Info {
