@@ -7,6 +7,7 @@
 mod attach;
 mod body;
 mod cell;
+mod clock;
 mod course;
 mod inspect;
 mod keeper;
@@ -39,8 +40,8 @@ pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
 pub use course::{Status, Stop};
 pub use inspect::InspectError;
 pub use session::{Failed, Snapshot};
-pub(crate) use settings::MAX_TIMEOUT;
 pub use settings::{CellSettings, LaunchSettings};
+pub(crate) use settings::{MAX_TIMEOUT, PATIENCE};
 pub use stop::Stopped;
 
 use launch::Launcher;
