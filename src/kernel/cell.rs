@@ -123,6 +123,10 @@ impl Cell {
         self.stopping = true;
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Ends the cell; also returns the text that its end added.
     pub(super) fn finish(self) -> (Finished, String) {
         let cut = !self.idle && self.reply.is_some();

@@ -6,7 +6,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::host::{Answer, Host};
+use crate::support::{
+    asked::{HANDSHAKE, asking_host, cell_asks},
+    host::{Answer, Host},
+};
 
 /// Begins the cell `c2`, which prints `begun`, waits for the file `go` and goes on; its first answer
 /// that shows `begun`.
@@ -162,6 +165,27 @@ while True:
         // A fresh kernel's start comes on top.
         let bound = if by == "kill" { 6 } else { 3 };
         assert!(took < Duration::from_secs(bound), "{code}: {took:?}");
+    }
+}
+
+/// ipykernel does not see a signal while such a cell waits for its answer.
+#[test]
+fn an_interrupt_frees_a_cell_that_asks_beside_an_await() {
+    let mut host = asking_host(HANDSHAKE);
+    host.ok("import asyncio; kept = 1");
+    for code in [
+        "await asyncio.sleep(0)\nkept = input('? ')",
+        "await asyncio.sleep(0)\nwhile True:\n  try: kept = input('? ')\n  except EOFError: await asyncio.sleep(0)",
+    ] {
+        let question = cell_asks(&mut host, code);
+        let stopped = host.tool("notebook_interrupt", json!({}));
+        assert_eq!(stopped.structured()["state_lost"], false, "{code}: {stopped:?}");
+        let answer = question.ends_with(&mut host, "late");
+        assert_eq!(answer.status(), "interrupted", "{code}: {answer:?}");
+        // No answer to an old question is taken for one to the next.
+        let next = cell_asks(&mut host, "input('? ')");
+        assert_eq!(next.ends_with(&mut host, "mine").text(), "'mine'", "{code}");
+        assert_eq!(host.ok("kept"), "1", "{code}");
     }
 }
 
