@@ -23,7 +23,8 @@ use super::{
     json,
     output::Output,
     relay::{self, Ended},
-    task::{self, Command, Says, Wire},
+    task::{Command, Wire},
+    told::{self, Says},
     wire::{Codec, Message},
 };
 
@@ -164,7 +165,7 @@ impl Client {
             Channels::open(connection, caps, codec.session()).await.map_err(ConnectError::Open)?;
         let info = handshake(&mut channels, &codec).await?;
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (told, says) = task::words();
+        let (told, says) = told::words();
         let wire = Wire::new(codec, channels, journal, told);
         let task = tokio::spawn(wire.run(inbox));
         Ok(Self { commands, task, says, info })

@@ -104,18 +104,22 @@ const LONGEST_FAILURE: [usize; 3] = [256, 4 * 1024, 64 * 1024];
 impl Failure {
     /// The exception without what is too long to stay in memory.
     #[must_use]
-    pub fn clipped(mut self) -> Self {
-        let all = [&mut self.name, &mut self.value, &mut self.traceback];
-        for (text, most) in all.into_iter().zip(LONGEST_FAILURE) {
-            if text.len() > most {
-                let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-                text.truncate(at);
-                text.push('…');
-                text.shrink_to_fit();
-            }
+    pub fn clipped(&self) -> Self {
+        let [name, value, traceback] = LONGEST_FAILURE;
+        Self {
+            name: clipped(&self.name, name),
+            value: clipped(&self.value, value),
+            traceback: clipped(&self.traceback, traceback),
         }
-        self
     }
+}
+
+fn clipped(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", text.split_at(at).0)
 }
 
 /// An `execute_reply`.

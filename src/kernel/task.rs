@@ -7,7 +7,7 @@ use jupyter_protocol::{
     ExecuteRequest, InputReply, InterruptRequest, KernelInfoRequest, ShutdownRequest,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 
@@ -19,6 +19,7 @@ use super::{
     journal::Journal,
     late::Earlier,
     relay::Ended,
+    told::Told,
     wire::{Codec, Message},
 };
 
@@ -79,32 +80,6 @@ pub(super) struct Wire {
     /// Set when a channel has ended: when the kernel counts as lost unless it has died, and why.
     broken: Option<(Instant, String)>,
     told: Told,
-}
-
-/// What the task tells to whoever asks.
-pub(super) struct Told {
-    /// Requests on the control channel that have no answer yet.
-    unanswered: watch::Sender<u32>,
-    /// Why the kernel is lost.
-    gone: watch::Sender<Option<Gone>>,
-    /// Counts messages about cells that had ended.
-    late: watch::Sender<u64>,
-}
-
-/// The other side of [`Told`].
-pub(super) struct Says {
-    pub(super) unanswered: watch::Receiver<u32>,
-    pub(super) gone: watch::Receiver<Option<Gone>>,
-    pub(super) late: watch::Receiver<u64>,
-}
-
-/// Both sides.
-pub(super) fn words() -> (Told, Says) {
-    let (unanswered, hears_unanswered) = watch::channel(0);
-    let (gone, hears_gone) = watch::channel(None);
-    let (late, hears_late) = watch::channel(0);
-    let says = Says { unanswered: hears_unanswered, gone: hears_gone, late: hears_late };
-    (Told { unanswered, gone, late }, says)
 }
 
 impl Wire {
@@ -259,10 +234,14 @@ impl Wire {
             Arrival::Shell(frames)
             | Arrival::Iopub(frames)
             | Arrival::Control(frames)
-            | Arrival::Stdin(frames) => match self.codec.decode(&frames) {
-                Ok(message) => self.message(message),
-                Err(error) => tracing::warn!(%error, "dropped a message of the kernel"),
-            },
+            | Arrival::Stdin(frames) => {
+                let decoded = self.codec.decode(&frames);
+                drop(frames);
+                match decoded {
+                    Ok(message) => self.message(message),
+                    Err(error) => tracing::warn!(%error, "dropped a message of the kernel"),
+                }
+            }
             Arrival::Ended(_, Ended::Kernel | Ended::Server) if self.leaving => {}
             Arrival::Ended(channel, Ended::Kernel | Ended::Server) => {
                 let reason = format!("the kernel's {channel} channel was closed while it went on");
@@ -283,15 +262,17 @@ impl Wire {
             return self.answered(message);
         }
         let event = Event::read(&message);
+        // A large message is not held beside what was read of it.
+        let Message { parent, .. } = message;
         if let Event::Update(display) = &event
             && self.update(display)
         {
             return;
         }
         match &mut self.cell {
-            Some(running) if running.cell.request == message.parent => self.hear(event),
+            Some(running) if running.cell.request == parent => self.hear(event),
             _ => {
-                if self.earlier.hear(&message.parent, event) {
+                if self.earlier.hear(&parent, event) {
                     self.told.late.send_modify(|count| *count += 1);
                 }
             }

@@ -312,6 +312,9 @@ fn large_messages_and_contents_break_nothing() {
     let answer = host.cell("display({'text/plain': 'x' * 100_000_000}, raw=True)");
     assert_eq!(answer.structured()["output"]["text_bytes"], 100_000_000);
     assert_eq!(host.ok("1"), "1");
+    // The message and what is read of it, and no third time.
+    let peak = peak_mb(&host);
+    assert!(peak < 300, "{peak} MB");
 }
 
 #[test]

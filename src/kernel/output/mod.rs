@@ -96,19 +96,19 @@ impl Output {
     }
 
     /// Adds an exception as its traceback; returns the text.
-    pub fn failure(&self, failure: &Failure) -> String {
+    pub fn failure(&self, failure: Failure) -> String {
+        let what = What::Error(Box::new(failure.clipped()));
         let name = if failure.name.is_empty() { "error" } else { &failure.name };
-        let text = match failure.traceback.as_str() {
-            "" => format!("{name}: {}", failure.value),
-            traceback => traceback.to_owned(),
+        let text = match failure.traceback {
+            traceback if traceback.is_empty() => format!("{name}: {}", failure.value),
+            traceback => traceback,
         };
-        let what = What::Error(Box::new(failure.clone().clipped()));
-        self.log().block(&text, what, &self.spool)
+        self.log().block(text, what, &self.spool)
     }
 
     /// Adds what the kernel wants shown beside the outputs; returns the text.
     pub fn page(&self, text: &str) -> String {
-        self.log().block(text, What::Page, &self.spool)
+        self.log().block(text.to_owned(), What::Page, &self.spool)
     }
 
     /// Withdraws what there is, at once or with the next output.
