@@ -122,37 +122,42 @@ fn an_interrupt_stops_the_cell_and_keeps_the_variables() {
     assert_eq!(host.ok("kept"), "1");
 }
 
-/// Interrupts each of these cells; the kernel must be free within three seconds.
-#[test]
-fn an_interrupt_frees_the_kernel_whatever_the_cell_does() {
-    let swallows = "
+/// Cells that do not want to end, and what it takes to stop them.
+const RESIST: [(&str, &str); 7] = [
+    ("time.sleep(1000)", "interrupt"),
+    ("while True: pass", "interrupt"),
+    ("import asyncio; await asyncio.Event().wait()", "interrupt"),
+    ("import subprocess; subprocess.run(['sleep', '1000'])", "interrupt"),
+    (
+        "import threading; threading.Thread(target=lambda: time.sleep(5)).start(); time.sleep(1000)",
+        "interrupt",
+    ),
+    (
+        "
 while True:
     try: time.sleep(1000)
-    except KeyboardInterrupt: pass";
+    except KeyboardInterrupt: pass",
+        "kill",
+    ),
     // A loop in C that holds the interpreter and never looks at signals.
-    let c_extension = "
+    (
+        "
 import itertools
 while True:
     try: time.sleep(0.2); sum(itertools.repeat(0))
-    except KeyboardInterrupt: pass";
-    for (code, by) in [
-        ("time.sleep(1000)", "interrupt"),
-        ("while True: pass", "interrupt"),
-        ("import asyncio; await asyncio.Event().wait()", "interrupt"),
-        ("import subprocess; subprocess.run(['sleep', '1000'])", "interrupt"),
-        (
-            "import threading; threading.Thread(target=lambda: time.sleep(5)).start(); time.sleep(1000)",
-            "interrupt",
-        ),
-        (swallows, "kill"),
-        (c_extension, "kill"),
-    ] {
+    except KeyboardInterrupt: pass",
+        "kill",
+    ),
+];
+
+/// Stops each of these cells; the kernel must be free within three seconds.
+fn must_free_the_kernel(stop: impl Fn(&mut Host, u64, [&str; 2])) {
+    for (code, by) in RESIST {
         let mut host = Host::start(&[]);
         host.ok("import time; kept = 1");
-        host.begin_cell(code);
+        let call = host.begin_cell(code);
         let begun = Instant::now();
-        let stopped = host.tool("notebook_interrupt", json!({}));
-        assert_eq!(stopped.structured()["by"], by, "{code}: {stopped:?}");
+        stop(&mut host, call, [code, by]);
         let next = host.cell("kept");
         let took = begun.elapsed();
         match by {
@@ -166,6 +171,21 @@ while True:
         let bound = if by == "kill" { 6 } else { 3 };
         assert!(took < Duration::from_secs(bound), "{code}: {took:?}");
     }
+}
+
+#[test]
+fn an_interrupt_frees_the_kernel_whatever_the_cell_does() {
+    must_free_the_kernel(|host, _, [code, by]| {
+        let stopped = host.tool("notebook_interrupt", json!({}));
+        assert_eq!(stopped.structured()["by"], by, "{code}: {stopped:?}");
+    });
+}
+
+#[test]
+fn a_cancelled_call_frees_the_kernel_whatever_its_cell_does() {
+    must_free_the_kernel(|host, call, _| {
+        host.notify("notifications/cancelled", json!({ "requestId": call }));
+    });
 }
 
 /// ipykernel does not see a signal while such a cell waits for its answer.
