@@ -2,12 +2,14 @@
 //!
 //! Checks what may be a name; knows nothing of what is behind one.
 
-use std::fmt;
+use std::{fmt, os::unix::ffi::OsStrExt, path::Path};
 
 use ring::rand::SecureRandom;
 
 /// Longest session name, in characters (it becomes part of file names).
 pub const MAX_SESSION_NAME: usize = 64;
+/// Most of a file's name in the name of its session, in characters: what `file-` and a digest leave.
+const MAX_STEM: usize = MAX_SESSION_NAME - "file--".len() - 8;
 
 /// The name of a session: 1-64 characters of `A-Z a-z 0-9 . _ -`, not starting with `.` or `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +39,18 @@ impl SessionName {
     #[must_use]
     pub fn fresh() -> Self {
         Self(format!("s-{}", random_hex(4)))
+    }
+
+    /// The name of the session of a file: always the same for one path, and another for another. As
+    /// much of the file's own name as a name may hold, and the beginning of the path's digest.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Self {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let stem = stem.chars().map(|c| if fits(c) { c } else { '_' }).take(MAX_STEM);
+        let digest = ring::digest::digest(&ring::digest::SHA256, path.as_os_str().as_bytes());
+        let digest = digest.as_ref().first_chunk::<4>().map(|bytes| hex(bytes)).unwrap_or_default();
+        Self(format!("file-{}-{digest}", stem.collect::<String>()))
     }
 
     /// The name as text.
@@ -88,6 +102,22 @@ mod tests {
         for bad in ["", ".", "..", "-a", "a/b", "a b", "ä", "a\n", "a:b", "*", &"x".repeat(65)] {
             assert!(SessionName::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_of_files_are_valid_and_tell_paths_apart() {
+        let of = |path: &str| SessionName::of_file(Path::new(path)).to_string();
+        let long = format!("/{}.json", "ä".repeat(80));
+        for path in ["/a/k.json", "/b/k.json", "/a/k.txt", "/", "/a/-. \n*.json", "/a/.json", &long]
+        {
+            let name = of(path);
+            assert!(SessionName::new(&name).is_ok(), "{name:?}");
+            assert_eq!(name, of(path));
+        }
+        assert_eq!(of(&long).len(), MAX_SESSION_NAME);
+        assert!(of("/a/k.json").starts_with("file-k-"), "{}", of("/a/k.json"));
+        assert_ne!(of("/a/k.json"), of("/b/k.json"));
+        assert_ne!(of("/a/k.json"), of("/a/k.txt"));
     }
 
     #[test]

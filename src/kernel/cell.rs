@@ -87,9 +87,9 @@ impl Cell {
                 return self.output.display(display);
             }
             Event::Error(failure) => {
-                let text = self.output.failure(&failure);
                 self.error = Some(failure.clipped());
-                return text;
+                self.forget_the_second_telling();
+                return self.output.failure(failure);
             }
             Event::Clear { wait } => self.output.clear(wait),
             Event::Input { count } => self.count = count.or(self.count),
@@ -97,10 +97,20 @@ impl Cell {
             Event::Reply(reply) => {
                 self.count = reply.count.or(self.count);
                 self.reply = Some(reply);
+                self.forget_the_second_telling();
             }
             Event::Busy | Event::Asks(_) | Event::Other => {}
         }
         String::new()
+    }
+
+    /// An exception is told twice, and may be long.
+    fn forget_the_second_telling(&mut self) {
+        if let (Some(_), Some(Reply { failure: Some(failure), .. })) =
+            (&self.error, &mut self.reply)
+        {
+            *failure = failure.clipped();
+        }
     }
 
     /// Whether the kernel has told both halves of the end.
@@ -123,6 +133,10 @@ impl Cell {
         self.stopping = true;
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Ends the cell; also returns the text that its end added.
     pub(super) fn finish(self) -> (Finished, String) {
         let cut = !self.idle && self.reply.is_some();
@@ -133,10 +147,12 @@ impl Cell {
         let failure = match self.reply {
             // An exception whose message was lost is still shown.
             Some(Reply { failure: Some(failure), .. }) => {
-                if self.error.is_none() {
-                    text.push_str(&self.output.failure(&failure));
+                let told = self.error.is_some();
+                let error = self.error.unwrap_or_else(|| failure.clipped());
+                if !told {
+                    text.push_str(&self.output.failure(failure));
                 }
-                Some(self.error.unwrap_or_else(|| failure.clipped()))
+                Some(error)
             }
             Some(_) => None,
             None => self.error.or_else(|| self.idle.then(no_reply)),

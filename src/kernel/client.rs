@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jupyter_protocol::KernelInfoRequest;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -23,7 +23,8 @@ use super::{
     json,
     output::Output,
     relay::{self, Ended},
-    task::{self, Command, Says, Wire},
+    task::{Command, Wire},
+    told::{self, Says},
     wire::{Codec, Message},
 };
 
@@ -164,7 +165,7 @@ impl Client {
             Channels::open(connection, caps, codec.session()).await.map_err(ConnectError::Open)?;
         let info = handshake(&mut channels, &codec).await?;
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (told, says) = task::words();
+        let (told, says) = told::words();
         let wire = Wire::new(codec, channels, journal, told);
         let task = tokio::spawn(wire.run(inbox));
         Ok(Self { commands, task, says, info })
@@ -279,32 +280,14 @@ async fn handshake(channels: &mut Channels, codec: &Codec) -> Result<Info, Conne
 }
 
 fn read_info(message: &Message) -> Info {
-    #[derive(serde::Deserialize, Default)]
-    #[serde(default)]
-    struct Content<'a> {
-        #[serde(borrow)]
-        implementation: Option<&'a RawValue>,
-        #[serde(borrow)]
-        implementation_version: Option<&'a RawValue>,
-        #[serde(borrow)]
-        protocol_version: Option<&'a RawValue>,
-        #[serde(borrow)]
-        language_info: Option<&'a RawValue>,
-        #[serde(borrow)]
-        supported_features: Option<&'a RawValue>,
-    }
-    #[derive(serde::Deserialize, Default)]
-    #[serde(default)]
-    struct Language<'a> {
-        #[serde(borrow)]
-        name: Option<&'a RawValue>,
-        #[serde(borrow)]
-        version: Option<&'a RawValue>,
-        #[serde(borrow)]
-        mimetype: Option<&'a RawValue>,
-        #[serde(borrow)]
-        file_extension: Option<&'a RawValue>,
-    }
+    json::object!(Content {
+        implementation,
+        implementation_version,
+        protocol_version,
+        language_info,
+        supported_features,
+    });
+    json::object!(Language { name, version, mimetype, file_extension });
     let content: Content<'_> = serde_json::from_slice(&message.content).unwrap_or_default();
     let language: Language<'_> = json::read(content.language_info).unwrap_or_default();
     Info {

@@ -4,7 +4,6 @@
 //! and replaces what does not; nothing here fails. Only the members that are wanted are read, and
 //! values stay the JSON that they came as, so that no shape grows much in memory.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -105,18 +104,22 @@ const LONGEST_FAILURE: [usize; 3] = [256, 4 * 1024, 64 * 1024];
 impl Failure {
     /// The exception without what is too long to stay in memory.
     #[must_use]
-    pub fn clipped(mut self) -> Self {
-        let all = [&mut self.name, &mut self.value, &mut self.traceback];
-        for (text, most) in all.into_iter().zip(LONGEST_FAILURE) {
-            if text.len() > most {
-                let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-                text.truncate(at);
-                text.push('…');
-                text.shrink_to_fit();
-            }
+    pub fn clipped(&self) -> Self {
+        let [name, value, traceback] = LONGEST_FAILURE;
+        Self {
+            name: clipped(&self.name, name),
+            value: clipped(&self.value, value),
+            traceback: clipped(&self.traceback, traceback),
         }
-        self
     }
+}
+
+fn clipped(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", text.split_at(at).0)
 }
 
 /// An `execute_reply`.
@@ -133,53 +136,25 @@ pub struct Reply {
     pub pages: Vec<String>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Content<'a> {
-    #[serde(borrow)]
-    execution_state: Option<&'a RawValue>,
-    #[serde(borrow)]
-    execution_count: Option<&'a RawValue>,
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-    #[serde(borrow)]
-    transient: Option<&'a RawValue>,
-    #[serde(borrow)]
-    wait: Option<&'a RawValue>,
-    #[serde(borrow)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ename: Option<&'a RawValue>,
-    #[serde(borrow)]
-    evalue: Option<&'a RawValue>,
-    #[serde(borrow)]
-    traceback: Option<&'a RawValue>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt: Option<&'a RawValue>,
-    #[serde(borrow)]
-    password: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Payload<'a> {
-    #[serde(borrow)]
-    source: Option<&'a RawValue>,
-    #[serde(borrow)]
-    keepkernel: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-}
+json::object!(Content {
+    execution_state,
+    execution_count,
+    name,
+    text,
+    data,
+    metadata,
+    transient,
+    wait,
+    status,
+    ename,
+    evalue,
+    traceback,
+    payload,
+    prompt,
+    password,
+});
+json::object!(Transient { display_id });
+json::object!(Payload { source, keepkernel, data, text });
 
 impl Event {
     /// Reads a message of the iopub, shell or stdin channel.
@@ -253,11 +228,6 @@ const KINDS: [&str; 10] = [
 
 impl Content<'_> {
     fn display(&self, result: bool) -> Display {
-        #[derive(Deserialize)]
-        struct Transient<'a> {
-            #[serde(borrow)]
-            display_id: Option<&'a RawValue>,
-        }
         let id = json::read::<Transient<'_>>(self.transient)
             .and_then(|transient| json::read::<String>(transient.display_id))
             // A longer one is no name, and would be kept.

@@ -30,6 +30,19 @@ pub(super) struct Few<'a>(pub(super) Vec<&'a RawValue>);
 #[derive(Debug, Default)]
 pub(super) struct Lines(pub(super) Vec<String>);
 
+/// Declares an object of which only these members are read, each as the JSON that it came as: what
+/// is in one member does not make the others unreadable.
+macro_rules! object {
+    ($name:ident { $($member:ident),+ $(,)? }) => {
+        #[derive(serde::Deserialize, Default)]
+        #[serde(default)]
+        struct $name<'a> {
+            $(#[serde(borrow)] $member: Option<&'a serde_json::value::RawValue>,)+
+        }
+    };
+}
+pub(super) use object;
+
 /// A value, if it is there and fits.
 pub(super) fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()

@@ -33,7 +33,7 @@ impl Earlier {
         match event {
             Event::Stream { stderr, text } => drop(output.stream(stderr, &text)),
             Event::Display(display) | Event::Update(display) => drop(output.display(display)),
-            Event::Error(failure) => drop(output.failure(&failure)),
+            Event::Error(failure) => drop(output.failure(failure)),
             Event::Clear { wait } => output.clear(wait),
             _ => return false,
         }

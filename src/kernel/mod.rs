@@ -18,6 +18,7 @@ pub mod peek;
 pub mod relay;
 pub mod spec;
 mod task;
+mod told;
 pub mod wire;
 
 pub use cell::Finished;

@@ -4,7 +4,6 @@
 //! The expression runs no code of the user's beyond a bounded repr, and leaves nothing behind
 //! (`peek.py`). Which shell answers, and how long that may take, is the caller's business.
 
-use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{Info, Request, json, wire::Message};
@@ -75,22 +74,8 @@ fn expression(name: Option<&str>, own: bool) -> String {
 /// # Errors
 /// In words, why there is none.
 pub fn read(message: &Message) -> Result<Value, String> {
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Content<'a> {
-        #[serde(borrow)]
-        status: Option<&'a RawValue>,
-        #[serde(borrow)]
-        ename: Option<&'a RawValue>,
-        #[serde(borrow)]
-        evalue: Option<&'a RawValue>,
-        #[serde(borrow)]
-        user_expressions: Option<&'a RawValue>,
-        #[serde(borrow)]
-        found: Option<&'a RawValue>,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
+    json::object!(Content { status, ename, evalue, user_expressions, found, data });
+    json::object!(Expressions { husk });
     let content: Content<'_> = serde_json::from_slice(&message.content).unwrap_or_default();
     let failed = |content: &Content<'_>| {
         let status = json::text(content.status);
@@ -109,12 +94,7 @@ pub fn read(message: &Message) -> Result<Value, String> {
             _ => Ok(json!({ "error": "the kernel knows nothing of that name" })),
         };
     }
-    #[derive(Deserialize)]
-    struct Expressions<'a> {
-        #[serde(borrow)]
-        husk: &'a RawValue,
-    }
-    let husk = json::read::<Expressions<'_>>(content.user_expressions).map(|all| all.husk);
+    let husk = json::read::<Expressions<'_>>(content.user_expressions).and_then(|all| all.husk);
     let answer: Content<'_> = json::read(husk).unwrap_or_default();
     if let Some(why) = failed(&answer) {
         return Err(why);

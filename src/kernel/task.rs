@@ -7,7 +7,7 @@ use jupyter_protocol::{
     ExecuteRequest, InputReply, InterruptRequest, KernelInfoRequest, ShutdownRequest,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 
@@ -19,6 +19,7 @@ use super::{
     journal::Journal,
     late::Earlier,
     relay::Ended,
+    told::Told,
     wire::{Codec, Message},
 };
 
@@ -28,6 +29,8 @@ const DRAIN: Duration = Duration::from_millis(60);
 const DRAIN_AT_MOST: Duration = Duration::from_secs(1);
 /// When a kernel that was interrupted is nudged: the interrupt has reached it by then.
 const NUDGE: Duration = Duration::from_millis(50);
+/// The answer by which ipykernel's `input()` raises `EOFError`.
+const END_OF_FILE: &str = "\u{4}";
 /// How long a kernel may outlive one of its channels: a kernel that ends closes them one by one.
 const BROKEN: Duration = Duration::from_millis(200);
 
@@ -46,6 +49,8 @@ struct Running {
     cell: Cell,
     watch: Option<Arc<dyn Watch>>,
     done: oneshot::Sender<Finished>,
+    /// It waits for an answer to what it asked.
+    asks: bool,
     /// Set when the process is dead: when to stop waiting for its last messages.
     drained_at: Option<Instant>,
     /// The end of that, however much still comes.
@@ -75,32 +80,6 @@ pub(super) struct Wire {
     /// Set when a channel has ended: when the kernel counts as lost unless it has died, and why.
     broken: Option<(Instant, String)>,
     told: Told,
-}
-
-/// What the task tells to whoever asks.
-pub(super) struct Told {
-    /// Requests on the control channel that have no answer yet.
-    unanswered: watch::Sender<u32>,
-    /// Why the kernel is lost.
-    gone: watch::Sender<Option<Gone>>,
-    /// Counts messages about cells that had ended.
-    late: watch::Sender<u64>,
-}
-
-/// The other side of [`Told`].
-pub(super) struct Says {
-    pub(super) unanswered: watch::Receiver<u32>,
-    pub(super) gone: watch::Receiver<Option<Gone>>,
-    pub(super) late: watch::Receiver<u64>,
-}
-
-/// Both sides.
-pub(super) fn words() -> (Told, Says) {
-    let (unanswered, hears_unanswered) = watch::channel(0);
-    let (gone, hears_gone) = watch::channel(None);
-    let (late, hears_late) = watch::channel(0);
-    let says = Says { unanswered: hears_unanswered, gone: hears_gone, late: hears_late };
-    (Told { unanswered, gone, late }, says)
 }
 
 impl Wire {
@@ -180,18 +159,22 @@ impl Wire {
             Err(error) => return self.lost(format!("cannot write the request: {error}")),
         };
         let cell = Cell::new(id, output, Instant::now());
-        self.cell = Some(Running { cell, watch, done, drained_at: None, drained_at_most: None });
+        let (drained_at, drained_at_most) = (None, None);
+        self.cell = Some(Running { cell, watch, done, asks: false, drained_at, drained_at_most });
         if let Err(error) = self.channels.send_shell(frames).await {
             self.lost(format!("the kernel's shell channel does not take requests: {error}"));
         }
     }
 
     /// An ipykernel that waits in `await` has taken note of the interrupt, and obeys when anything
-    /// at all wakes its loop (tornado's `add_callback` in a signal handler does not).
+    /// at all wakes its loop (tornado's `add_callback` in a signal handler does not); one that waits
+    /// in `input()` beside an `await` hears only an answer.
     async fn nudge(&mut self) {
         self.nudges_at = None;
-        if self.cell.is_none() {
-            return;
+        let Some(running) = &self.cell else { return };
+        // The journal tells that it is ipykernel, which throws away an answer that comes too late.
+        if running.asks && self.journal.is_some() {
+            self.input(END_OF_FILE.to_owned()).await;
         }
         if let Ok((_, frames)) = self.codec.request("kernel_info_request", &KernelInfoRequest {})
             && let Err(error) = self.channels.send_shell(frames).await
@@ -218,6 +201,7 @@ impl Wire {
 
     /// Answers `input()`.
     async fn input(&mut self, value: String) {
+        self.cell.iter_mut().for_each(|running| running.asks = false);
         let reply = InputReply { value, status: jupyter_protocol::ReplyStatus::Ok, error: None };
         let sent = match self.codec.request("input_reply", &reply) {
             Ok((_, frames)) => self.channels.send_stdin(frames).await.map_err(|e| e.to_string()),
@@ -250,10 +234,14 @@ impl Wire {
             Arrival::Shell(frames)
             | Arrival::Iopub(frames)
             | Arrival::Control(frames)
-            | Arrival::Stdin(frames) => match self.codec.decode(&frames) {
-                Ok(message) => self.message(message),
-                Err(error) => tracing::warn!(%error, "dropped a message of the kernel"),
-            },
+            | Arrival::Stdin(frames) => {
+                let decoded = self.codec.decode(&frames);
+                drop(frames);
+                match decoded {
+                    Ok(message) => self.message(message),
+                    Err(error) => tracing::warn!(%error, "dropped a message of the kernel"),
+                }
+            }
             Arrival::Ended(_, Ended::Kernel | Ended::Server) if self.leaving => {}
             Arrival::Ended(channel, Ended::Kernel | Ended::Server) => {
                 let reason = format!("the kernel's {channel} channel was closed while it went on");
@@ -274,15 +262,17 @@ impl Wire {
             return self.answered(message);
         }
         let event = Event::read(&message);
+        // A large message is not held beside what was read of it.
+        let Message { parent, .. } = message;
         if let Event::Update(display) = &event
             && self.update(display)
         {
             return;
         }
         match &mut self.cell {
-            Some(running) if running.cell.request == message.parent => self.hear(event),
+            Some(running) if running.cell.request == parent => self.hear(event),
             _ => {
-                if self.earlier.hear(&message.parent, event) {
+                if self.earlier.hear(&parent, event) {
                     self.told.late.send_modify(|count| *count += 1);
                 }
             }
@@ -318,8 +308,14 @@ impl Wire {
         if let (Some(_), Some(at_most)) = (running.drained_at, running.drained_at_most) {
             running.drained_at = Some(at_most.min(Instant::now() + DRAIN));
         }
-        if let (Event::Asks(question), Some(watch)) = (&event, &running.watch) {
-            watch.asks(question.clone());
+        if let Event::Asks(question) = &event {
+            running.asks = true;
+            match &running.watch {
+                // No user is asked any more.
+                _ if running.cell.is_stopping() => self.nudges_at = Some(Instant::now() + NUDGE),
+                Some(watch) => watch.asks(question.clone()),
+                None => {}
+            }
         }
         let text = running.cell.hear(event, Instant::now());
         if let Some(watch) = running.watch.as_ref().filter(|_| !text.is_empty()) {

@@ -8,7 +8,6 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use rmcp::{
@@ -21,10 +20,12 @@ use rmcp::{
     service::{PeerRequestOptions, RequestContext, RequestHandle},
 };
 
-use crate::{base::ids, kernel::event::Question, sandbox::CellRun};
+use crate::{
+    base::ids,
+    kernel::event::Question,
+    sandbox::{CellRun, PATIENCE},
+};
 
-/// How long a user may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// How often one call may ask in the stateless era: clients give up after ten rounds.
 const MOST_ROUNDS: u32 = 8;
 /// Most questions that wait for an answer; the oldest go.

@@ -42,7 +42,7 @@ fn of_client(name: Option<&str>) -> Duration {
 }
 
 /// The longest that a call with these arguments waits. While a user is asked the call's time stands
-/// still: then the cell's own timeout is the bound.
+/// still: then the longest timeout of a cell is the bound.
 pub(super) fn longest_wait(
     context: &Context,
     arguments: &rmcp::model::JsonObject,

@@ -182,6 +182,8 @@ impl Listener for Gathered {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
 
     #[test]
@@ -215,5 +217,56 @@ mod tests {
         gathered.text(&"x".repeat(BACKLOG + 1));
         gathered.text("after");
         assert_eq!(gathered.take(true, None), None);
+    }
+
+    /// A server that only has a host.
+    struct Bare;
+    impl rmcp::ServerHandler for Bare {}
+
+    /// Runs a cell with progress to a host at the other end of a pipe; what the host was told, and how
+    /// far the cell was each time.
+    async fn told<W: Future<Output = ()>>(
+        cell: impl FnOnce(Arc<Gathered>) -> W,
+    ) -> Vec<(String, f64)> {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let server = rmcp::service::serve_directly(Bare, ours, None);
+        let token = ProgressToken(rmcp::model::NumberOrString::Number(7));
+        let gathered = Arc::new(Gathered::default());
+        let work = cell(Arc::clone(&gathered));
+        let progress = Progress { peer: server.peer().clone(), token, gathered, all: false };
+        progress.during(work).await;
+        drop(server.cancel().await);
+        let mut said = String::new();
+        tokio::io::BufReader::new(theirs).read_to_string(&mut said).await.unwrap();
+        let read = |line: &str| {
+            let params = serde_json::from_str::<Value>(line).unwrap()["params"].take();
+            assert_eq!(params["progressToken"], 7, "{line}");
+            (params["message"].as_str().unwrap().to_owned(), params["progress"].as_f64().unwrap())
+        };
+        said.lines().map(read).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_cell_gives_a_sign_of_life_every_ten_seconds() {
+        let told = told(|_| tokio::time::sleep(Duration::from_millis(35_500))).await;
+        let messages: Vec<&str> = told.iter().map(|(message, _)| message.as_str()).collect();
+        assert_eq!(messages, ["running for 10 s", "running for 20 s", "running for 30 s"]);
+        assert!(told.is_sorted_by(|(_, a), (_, b)| a < b), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cell_that_prints_needs_no_sign_of_life() {
+        let told = told(async |cell: Arc<Gathered>| {
+            for n in 0..5 {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                cell.text(&format!("line {n}\n"));
+            }
+            tokio::time::sleep(Duration::from_secs(11)).await;
+        })
+        .await;
+        let messages: Vec<&str> = told.iter().map(|(message, _)| message.as_str()).collect();
+        let lines = ["line 0", "line 1", "line 2", "line 3", "line 4"];
+        assert_eq!(messages, [&lines[..], &["running for 55 s"]].concat());
+        assert!(told.is_sorted_by(|(_, a), (_, b)| a < b), "{told:?}");
     }
 }

@@ -37,7 +37,8 @@ pub struct Cell {
     pub code: String,
     /// What it does, in its author's words.
     pub description: Option<String>,
-    /// How long it may run; the time in the queue does not count.
+    /// How long it may run; the time in the queue does not count, nor does the time that a user
+    /// takes to answer it (of which at most [`super::PATIENCE`] a question).
     pub timeout: Duration,
     /// Whether somebody can be asked when it calls `input()`.
     pub asks: bool,
@@ -93,6 +94,14 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The number of the question that stands.
+    pub(super) fn asks(&self) -> Option<u64> {
+        match self {
+            Self::Running { question: Some((number, _)), .. } => Some(*number),
+            _ => None,
+        }
+    }
+
     fn is_final(&self) -> bool {
         !matches!(self, Self::Queued | Self::Running { .. })
     }
@@ -174,6 +183,11 @@ impl CellRun {
         self.phase.borrow().clone()
     }
 
+    /// Where it is, now and from here on.
+    pub(super) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
     /// Whether it has ended, or never will begin.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -194,10 +208,8 @@ impl CellRun {
     /// listeners what takes long.
     pub async fn turns(&self, asked: u64) -> Phase {
         let (mut phase, mut says) = (self.phase.subscribe(), self.says.clone());
-        let turned = |phase: &Phase| match phase {
-            Phase::Running { question: Some((number, _)), .. } => *number > asked,
-            phase => phase.is_final(),
-        };
+        let turned =
+            |phase: &Phase| phase.is_final() || phase.asks().is_some_and(|number| number > asked);
         loop {
             let turns = async {
                 let turned = phase.wait_for(turned).await.map(|phase| phase.clone());
@@ -224,10 +236,7 @@ impl CellRun {
 
     /// Resolves when its question of that number stands no more.
     pub async fn asks_no_more(&self, number: u64) {
-        let gone = |phase: &Phase| match phase {
-            Phase::Running { question: Some((asked, _)), .. } => *asked != number,
-            _ => true,
-        };
+        let gone = |phase: &Phase| phase.asks() != Some(number);
         // The sender is in `self`.
         let _ = self.phase.subscribe().wait_for(gone).await;
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     cell::CellRun,
+    clock,
     launch::Kernel,
     stop::{self, Stopped},
 };
@@ -90,7 +91,7 @@ pub(super) async fn until_the_end(
             return End { status: Status::KernelDied, finished, stopped: None, exit: Some(exit), cause: None };
         }
         gone = kernel.client.gone() => return broken(kernel, execution, gone.0).await,
-        () = tokio::time::sleep(timeout) => Status::Timeout,
+        () = clock::has_run_for(run.phases(), timeout) => Status::Timeout,
         stop = run.stopped() => match stop {
             Stop::Cancelled => Status::Cancelled,
             Stop::Interrupted => Status::Interrupted,

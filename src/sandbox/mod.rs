@@ -8,6 +8,7 @@ mod attach;
 mod body;
 mod cell;
 mod claim;
+mod clock;
 mod course;
 mod error;
 mod inspect;
@@ -43,8 +44,8 @@ pub use course::{Status, Stop};
 pub use error::SandboxError;
 pub use inspect::InspectError;
 pub use session::{Attended, Failed, Snapshot};
-pub(crate) use settings::MAX_TIMEOUT;
 pub use settings::{CellSettings, LaunchSettings};
+pub(crate) use settings::{MAX_TIMEOUT, PATIENCE};
 pub use stop::Stopped;
 
 use launch::Launcher;

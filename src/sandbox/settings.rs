@@ -1,5 +1,7 @@
 //! The settings of sessions and of starting kernels.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// How long cells may run.
@@ -36,6 +38,8 @@ impl Default for CellSettings {
 
 /// The longest timeout of a cell in seconds: a day.
 pub(crate) const MAX_TIMEOUT: f64 = 86_400.0;
+/// How long a user may take for an answer to `input()`; a cell's own time stands still that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 impl CellSettings {
     /// Values out of range: the field, and what is allowed.

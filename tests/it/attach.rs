@@ -168,9 +168,40 @@ fn a_session_may_name_a_file_where_the_settings_allow_it() {
     let mut host = Host::start_with(&[("HUSK_LAUNCH_ATTACH", "true")]);
     let answer = host.tool("notebook_run_cell", call);
     assert_eq!(answer.text(), foreign.child.id().to_string());
-    assert_eq!(answer.structured()["session"], "file-theirs");
+    let name = answer.structured()["session"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("file-theirs-"), "{name}");
     let listing = host.tool("notebook_inspect", json!({ "session": session, "name": "os" }));
     assert_eq!(listing.structured()["type"], "module", "{listing:?}");
+}
+
+#[test]
+fn files_of_one_name_in_two_folders_are_two_sessions() {
+    let (one, other) = (Foreign::start(), Foreign::start());
+    let mut host = Host::start_with(&[("HUSK_LAUNCH_ATTACH", "true")]);
+    let run = |host: &mut Host, session: &str, code: &str| {
+        host.tool("notebook_run_cell", json!({ "code": code, "session": session }))
+    };
+    let mut names = Vec::new();
+    for foreign in [&one, &other] {
+        let session = format!("file:{}", foreign.file());
+        let answer = run(&mut host, &session, "import os; os.getpid()");
+        assert_eq!(answer.text(), foreign.child.id().to_string(), "{answer:?}");
+        names.push(answer.structured()["session"].as_str().unwrap().to_owned());
+    }
+    assert_ne!(names[0], names[1]);
+    // The same file in other words is the same session, and so is the name that was answered.
+    let folder = one.file.parent().unwrap();
+    std::os::unix::fs::symlink(folder, host.workspace.path().join("link")).unwrap();
+    for session in ["file:link/theirs.json", &names[0]] {
+        let answer = run(&mut host, session, "os.getpid()");
+        assert_eq!(answer.text(), one.child.id().to_string(), "{session}: {answer:?}");
+        assert_eq!(answer.structured()["session"], names[0], "{session}");
+    }
+    // Without the file, which a kernel takes along, its cells are still known.
+    std::fs::remove_file(&one.file).unwrap();
+    let session = format!("file:{}", one.file());
+    let known = host.tool("notebook_wait_cell", json!({ "cell": "c1", "session": session }));
+    assert_eq!(known.structured()["session"], names[0], "{known:?}");
 }
 
 #[test]

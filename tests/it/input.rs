@@ -130,22 +130,31 @@ fn next(host: &mut Host, question: &Asked, text: &str, calls: &mut u32) -> Asked
 }
 
 #[test]
-fn the_time_of_the_user_is_not_the_calls() {
+fn the_time_of_the_user_is_neither_the_calls_nor_the_cells() {
     for version in ERAS {
         let mut host = asking_host(version);
         host.ok("import time");
         let question = asks(
             &mut host,
             "notebook_run_cell",
-            json!({ "code": "text = input('? '); text", "wait": 1 }),
+            json!({ "code": "text = input('? '); text", "wait": 1, "timeout": 1 }),
         );
-        // Meanwhile another session works for longer than the call waits.
+        // Meanwhile another session works for longer than the call waits and the cell may run.
         let busy = json!({ "code": "import time; time.sleep(1.2); 'slept'", "session": "other" });
         assert_eq!(host.tool("notebook_run_cell", busy).text(), "'slept'");
         let answer = question.ends_with(&mut host, "late");
         assert_eq!(answer.status(), "ok", "{version}: {answer:?}");
         assert!(answer.text().ends_with("'late'"), "{version}: {answer:?}");
     }
+}
+
+#[test]
+fn a_cell_that_goes_on_after_an_answer_has_its_timeout() {
+    let mut host = asking_host(HANDSHAKE);
+    let code = "input('? ')\nimport time; time.sleep(1000)";
+    let call = json!({ "code": code, "timeout": 1 });
+    let question = asks(&mut host, "notebook_run_cell", call);
+    assert_eq!(question.ends_with(&mut host, "x").status(), "timeout");
 }
 
 #[test]

@@ -6,7 +6,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::host::{Answer, Host};
+use crate::support::{
+    asked::{HANDSHAKE, asking_host, cell_asks},
+    host::{Answer, Host},
+};
 
 /// Begins the cell `c2`, which prints `begun`, waits for the file `go` and goes on; its first answer
 /// that shows `begun`.
@@ -119,37 +122,45 @@ fn an_interrupt_stops_the_cell_and_keeps_the_variables() {
     assert_eq!(host.ok("kept"), "1");
 }
 
-/// Interrupts each of these cells; the kernel must be free within three seconds.
-#[test]
-fn an_interrupt_frees_the_kernel_whatever_the_cell_does() {
-    let swallows = "
+/// Cells that do not want to end, and what it takes to stop them. One that catches the interrupt says
+/// `inside` when it is where it does.
+const RESIST: [(&str, &str); 7] = [
+    ("time.sleep(1000)", "interrupt"),
+    ("while True: pass", "interrupt"),
+    ("import asyncio; await asyncio.Event().wait()", "interrupt"),
+    ("import subprocess; subprocess.run(['sleep', '1000'])", "interrupt"),
+    (
+        "import threading; threading.Thread(target=lambda: time.sleep(5)).start(); time.sleep(1000)",
+        "interrupt",
+    ),
+    (
+        "
 while True:
-    try: time.sleep(1000)
-    except KeyboardInterrupt: pass";
+    try: print('inside', flush=True); time.sleep(1000)
+    except KeyboardInterrupt: pass",
+        "kill",
+    ),
     // A loop in C that holds the interpreter and never looks at signals.
-    let c_extension = "
+    (
+        "
 import itertools
 while True:
-    try: time.sleep(0.2); sum(itertools.repeat(0))
-    except KeyboardInterrupt: pass";
-    for (code, by) in [
-        ("time.sleep(1000)", "interrupt"),
-        ("while True: pass", "interrupt"),
-        ("import asyncio; await asyncio.Event().wait()", "interrupt"),
-        ("import subprocess; subprocess.run(['sleep', '1000'])", "interrupt"),
-        (
-            "import threading; threading.Thread(target=lambda: time.sleep(5)).start(); time.sleep(1000)",
-            "interrupt",
-        ),
-        (swallows, "kill"),
-        (c_extension, "kill"),
-    ] {
+    try: print('inside', flush=True); time.sleep(0.2); sum(itertools.repeat(0))
+    except KeyboardInterrupt: pass",
+        "kill",
+    ),
+];
+
+/// Stops each of these cells; the kernel must be free within three seconds.
+fn must_free_the_kernel(stop: impl Fn(&mut Host, u64, [&str; 2])) {
+    for (code, by) in RESIST {
         let mut host = Host::start(&[]);
         host.ok("import time; kept = 1");
-        host.begin_cell(code);
+        let call = host.begin_cell(code);
+        let inside = json!({ "cell": "c2", "wait": 0, "from": 0 });
+        while by == "kill" && !wait(&mut host, inside.clone()).text().contains("inside") {}
         let begun = Instant::now();
-        let stopped = host.tool("notebook_interrupt", json!({}));
-        assert_eq!(stopped.structured()["by"], by, "{code}: {stopped:?}");
+        stop(&mut host, call, [code, by]);
         let next = host.cell("kept");
         let took = begun.elapsed();
         match by {
@@ -162,6 +173,42 @@ while True:
         // A fresh kernel's start comes on top.
         let bound = if by == "kill" { 6 } else { 3 };
         assert!(took < Duration::from_secs(bound), "{code}: {took:?}");
+    }
+}
+
+#[test]
+fn an_interrupt_frees_the_kernel_whatever_the_cell_does() {
+    must_free_the_kernel(|host, _, [code, by]| {
+        let stopped = host.tool("notebook_interrupt", json!({}));
+        assert_eq!(stopped.structured()["by"], by, "{code}: {stopped:?}");
+    });
+}
+
+#[test]
+fn a_cancelled_call_frees_the_kernel_whatever_its_cell_does() {
+    must_free_the_kernel(|host, call, _| {
+        host.notify("notifications/cancelled", json!({ "requestId": call }));
+    });
+}
+
+/// ipykernel does not see a signal while such a cell waits for its answer.
+#[test]
+fn an_interrupt_frees_a_cell_that_asks_beside_an_await() {
+    let mut host = asking_host(HANDSHAKE);
+    host.ok("import asyncio; kept = 1");
+    for code in [
+        "await asyncio.sleep(0)\nkept = input('? ')",
+        "await asyncio.sleep(0)\nwhile True:\n  try: kept = input('? ')\n  except EOFError: await asyncio.sleep(0)",
+    ] {
+        let question = cell_asks(&mut host, code);
+        let stopped = host.tool("notebook_interrupt", json!({}));
+        assert_eq!(stopped.structured()["state_lost"], false, "{code}: {stopped:?}");
+        let answer = question.ends_with(&mut host, "late");
+        assert_eq!(answer.status(), "interrupted", "{code}: {answer:?}");
+        // No answer to an old question is taken for one to the next.
+        let next = cell_asks(&mut host, "input('? ')");
+        assert_eq!(next.ends_with(&mut host, "mine").text(), "'mine'", "{code}");
+        assert_eq!(host.ok("kept"), "1", "{code}");
     }
 }
 

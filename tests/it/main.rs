@@ -20,6 +20,7 @@ mod input;
 mod inspect;
 mod install;
 mod kernels;
+mod late;
 mod lifecycle;
 mod local;
 mod long;

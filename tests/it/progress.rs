@@ -76,6 +76,26 @@ fn whoever_waits_for_a_cell_hears_of_it_too() {
 }
 
 #[test]
+fn whoever_waits_in_the_queue_is_told_the_place() {
+    let mut host = Host::start(&[]);
+    host.begin_cell("import time; time.sleep(1000)");
+    let calls = ["second", "third"].map(|token| {
+        let (arguments, meta) = (json!({ "code": "1" }), json!({ "progressToken": token }));
+        let call = json!({ "name": "notebook_run_cell", "arguments": arguments, "_meta": meta });
+        (token, host.send("tools/call", call))
+    });
+    for ((token, _), place) in calls.iter().zip(["queued: 1 before it", "queued: 2 before it"]) {
+        host.wait(|message| {
+            message["params"]["progressToken"] == *token && message["params"]["message"] == place
+        });
+    }
+    host.tool("notebook_interrupt", json!({}));
+    for (_, call) in calls {
+        assert_eq!(host.result(call).status(), "ok");
+    }
+}
+
+#[test]
 fn nobody_who_did_not_ask_hears_of_a_cell() {
     let mut host = Host::start(&[]);
     host.ok(PRINTS);

@@ -3,6 +3,8 @@
 //! A colour code may be cut between two messages, so the parser's state is kept from piece to
 //! piece. Newlines, tabs and carriage returns stay; every other control character goes.
 
+use std::borrow::Cow;
+
 /// A stripper for one stream of text.
 #[derive(Default)]
 pub(super) struct Ansi {
@@ -13,10 +15,11 @@ pub(super) struct Ansi {
 
 impl Ansi {
     /// The next piece without its escapes.
-    pub(super) fn strip(&mut self, raw: &str) -> String {
+    pub(super) fn strip<'a>(&mut self, raw: impl Into<Cow<'a, str>>) -> String {
+        let raw = raw.into();
         let plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
         if !self.inside && raw.chars().all(plain) {
-            return raw.to_owned();
+            return raw.into_owned();
         }
         self.inside = true;
         let mut kept = Kept(String::with_capacity(raw.len()));

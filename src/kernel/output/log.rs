@@ -117,7 +117,7 @@ impl Log {
     }
 
     /// Adds text that stands on lines of its own; returns it as it was added.
-    pub(super) fn block(&mut self, raw: &str, what: What, spool: &Spool) -> String {
+    pub(super) fn block(&mut self, raw: String, what: What, spool: &Spool) -> String {
         self.begin();
         let text = self.on_own_lines(raw);
         if self.pieces.len() >= MOST {
@@ -131,10 +131,19 @@ impl Log {
         text
     }
 
-    fn on_own_lines(&self, raw: &str) -> String {
-        let open = self.pieces.last().is_some_and(|last| last.text.is_open());
-        let text = Ansi::default().strip(raw.strip_suffix('\n').unwrap_or(raw));
-        format!("{}{}", if open { "\n" } else { "" }, text.replace("\r\n", "\n"))
+    /// What is long is not copied where nothing is wrong with it.
+    fn on_own_lines(&self, mut raw: String) -> String {
+        if raw.ends_with('\n') {
+            raw.pop();
+        }
+        let mut text = Ansi::default().strip(raw);
+        if text.contains("\r\n") {
+            text = text.replace("\r\n", "\n");
+        }
+        if self.pieces.last().is_some_and(|last| last.text.is_open()) {
+            text.insert(0, '\n');
+        }
+        text
     }
 
     /// Moves all text to the spool.
@@ -162,7 +171,7 @@ impl Log {
         if self.pieces.len() >= MOST {
             self.flattened += 1;
         }
-        let added = self.block(&text, What::Display(Box::new(displayed)), spool);
+        let added = self.block(text, What::Display(Box::new(displayed)), spool);
         if image { String::new() } else { added }
     }
 
@@ -228,20 +237,25 @@ impl Log {
 
 /// A display's text, and what is kept of it.
 fn kept(mut display: Display, number: u64, spool: &Spool) -> (String, Displayed) {
-    let shown = Shown::choose(&mut display.bundle);
-    let (text, image, partly) = match shown {
+    let (mut text, mut text_at, mut image, mut partly) = (String::new(), None, None, false);
+    match Shown::choose(&mut display.bundle) {
         Shown::Image { at, bytes } => {
             let mime = display.bundle.get(at).map_or("image", |one| &one.mime);
-            (format!("[output {number}: {mime}, {bytes} bytes]"), Some(at), false)
+            text = format!("[output {number}: {mime}, {bytes} bytes]");
+            image = Some(at);
         }
-        Shown::Text { text, partly } => (text, None, partly),
-        Shown::Nothing => (String::new(), None, false),
-    };
-    let keep = |one: super::super::event::Representation| {
+        Shown::Text { at, partly: less } => (text_at, partly) = (Some(at), less),
+        Shown::Words(words) => (text, partly) = (words, true),
+        Shown::Nothing => {}
+    }
+    let mut kept = Vec::new();
+    for (at, one) in display.bundle.into_iter().enumerate() {
         let span = spool.append(one.value.as_bytes());
-        Kept { mime: one.mime, json: one.json, span }
-    };
-    let kept = display.bundle.into_iter().map(keep).collect();
+        kept.push(Kept { mime: one.mime, json: one.json, span });
+        if text_at == Some(at) {
+            text = one.value;
+        }
+    }
     let Display { metadata, id, result, .. } = display;
     (text, Displayed { number, id, result, metadata, kept, image, partly })
 }

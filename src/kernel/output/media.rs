@@ -16,8 +16,10 @@ const IMAGES: [(&str, &str); 2] = [("image/png", "iVBORw0KGgo"), ("image/jpeg", 
 pub(super) enum Shown {
     /// The image at this place of the bundle, and its size in bytes.
     Image { at: usize, bytes: usize },
-    /// Text; `partly` when another representation says more.
-    Text { text: String, partly: bool },
+    /// The text at this place of the bundle; `partly` when another representation says more.
+    Text { at: usize, partly: bool },
+    /// Words that stand for representations of which none is a text.
+    Words(String),
     /// There is no representation.
     Nothing,
 }
@@ -34,30 +36,28 @@ impl Shown {
             }
         }
         let value = |mime: &str| {
-            let found = bundle.iter().find(|one| one.mime == mime);
-            found.map(|one| one.value.as_str()).filter(|value| !value.trim().is_empty())
+            let found = bundle.iter().enumerate().find(|(_, one)| one.mime == mime);
+            let found = found.map(|(at, one)| (at, one.value.as_str()));
+            found.filter(|(_, value)| !value.trim().is_empty())
         };
-        if let Some(text) = value("text/markdown") {
-            return Self::Text { text: text.to_owned(), partly: false };
+        if let Some((at, _)) = value("text/markdown") {
+            return Self::Text { at, partly: false };
         }
         let plain = value("text/plain");
-        if let Some(text) = plain.filter(|text| !is_name(text)) {
+        if let Some((at, _)) = plain.filter(|(_, text)| !is_name(text)) {
             let drawn = bundle.iter().any(|one| one.mime == "image/svg+xml");
-            return Self::Text { text: text.to_owned(), partly: drawn };
+            return Self::Text { at, partly: drawn };
         }
         let source = ["text/latex", "application/json"].into_iter().find_map(value);
-        if let Some(text) = source.filter(|text| text.len() <= LONGEST_SOURCE) {
-            return Self::Text { text: text.to_owned(), partly: false };
+        if let Some((at, _)) = source.filter(|(_, text)| text.len() <= LONGEST_SOURCE) {
+            return Self::Text { at, partly: false };
         }
         let kinds: Vec<&str> = bundle.iter().map(|one| one.mime.as_str()).collect();
         match plain {
-            Some(text) => Self::Text { text: text.to_owned(), partly: kinds.len() > 1 },
+            Some((at, _)) => Self::Text { at, partly: kinds.len() > 1 },
             // An object whose text is empty shows nothing.
             None if kinds.iter().all(|kind| *kind == "text/plain") => Self::Nothing,
-            None => {
-                let text = format!("[output without text: {}]", kinds.join(", "));
-                Self::Text { text, partly: true }
-            }
+            None => Self::Words(format!("[output without text: {}]", kinds.join(", "))),
         }
     }
 }
@@ -92,8 +92,12 @@ mod tests {
         Shown::choose(&mut bundle.iter().map(one).collect::<Vec<_>>())
     }
 
-    fn text(text: &str, partly: bool) -> Shown {
-        Shown::Text { text: text.into(), partly }
+    fn text(at: usize, partly: bool) -> Shown {
+        Shown::Text { at, partly }
+    }
+
+    fn words(words: &str) -> Shown {
+        Shown::Words(words.into())
     }
 
     #[test]
@@ -103,16 +107,16 @@ mod tests {
             choose(&[figure, ("image/png", "iVBORw0KGgoA\n")]),
             Shown::Image { at: 1, bytes: 9 }
         );
-        assert_eq!(choose(&[figure, ("image/png", "%%%")]), text("<Figure size 640x480>", false));
-        assert_eq!(choose(&[("text/plain", "a"), ("text/markdown", "# a")]), text("# a", false));
-        assert_eq!(choose(&[("text/html", "<table>"), ("text/plain", "a b")]), text("a b", false));
+        assert_eq!(choose(&[figure, ("image/png", "%%%")]), text(0, false));
+        assert_eq!(choose(&[("text/plain", "a"), ("text/markdown", "# a")]), text(1, false));
+        assert_eq!(choose(&[("text/html", "<table>"), ("text/plain", "a b")]), text(1, false));
         let math = ("text/plain", "<IPython.core.display.Math object>");
-        assert_eq!(choose(&[math, ("text/latex", "$x$")]), text("$x$", false));
+        assert_eq!(choose(&[math, ("text/latex", "$x$")]), text(1, false));
         let html = ("text/plain", "<IPython.core.display.HTML object>");
-        assert_eq!(choose(&[html, ("text/html", "<b>")]), text(html.1, true));
-        assert_eq!(choose(&[("text/html", "<b>")]), text("[output without text: text/html]", true));
+        assert_eq!(choose(&[html, ("text/html", "<b>")]), text(0, true));
+        assert_eq!(choose(&[("text/html", "<b>")]), words("[output without text: text/html]"));
         let jpeg = ("image/jpeg", "iVBORw0KGgoA");
-        assert_eq!(choose(&[jpeg]), text("[output without text: image/jpeg]", true));
+        assert_eq!(choose(&[jpeg]), words("[output without text: image/jpeg]"));
         assert_eq!(choose(&[]), Shown::Nothing);
         assert_eq!(choose(&[("text/plain", "")]), Shown::Nothing);
     }

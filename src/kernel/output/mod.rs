@@ -7,6 +7,7 @@
 mod ansi;
 mod log;
 mod media;
+mod settings;
 mod spool;
 mod text;
 mod view;
@@ -15,58 +16,12 @@ mod whole;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{Log, What};
+pub use settings::Settings;
 pub use spool::Spool;
 pub use view::{Room, View};
 pub use whole::Whole;
 
 use super::event::{Display, Failure};
-
-/// How much of a cell's output an answer holds, and how much of it is kept.
-#[derive(
-    Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Most text of one answer in bytes; of more, the beginning and the end are shown.
-    pub max_text_bytes: usize,
-    /// Most images of one answer.
-    pub max_images: usize,
-    /// Most bytes of one image in an answer (before base64); larger ones are scaled down.
-    pub max_image_bytes: usize,
-    /// Most bytes of output kept on disk for each session; then the oldest goes.
-    pub max_kept_bytes: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            max_text_bytes: 8 * 1024,
-            max_images: 10,
-            max_image_bytes: 1 << 20,
-            max_kept_bytes: 256 << 20,
-        }
-    }
-}
-
-impl Settings {
-    /// Values out of range: the field, and what is allowed.
-    #[must_use]
-    pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let check = |field, value: u64, low: u64, high: u64| {
-            (!(low..=high).contains(&value))
-                .then(|| (field, format!("must be {low} to {high}, not {value}")))
-        };
-        [
-            check("max_text_bytes", self.max_text_bytes as u64, 1024, 1 << 20),
-            check("max_images", self.max_images as u64, 0, 200),
-            check("max_image_bytes", self.max_image_bytes as u64, 16 << 10, 16 << 20),
-            check("max_kept_bytes", self.max_kept_bytes, 1 << 20, 64 << 30),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-}
 
 /// One piece of what an answer shows, in the order in which it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,19 +96,19 @@ impl Output {
     }
 
     /// Adds an exception as its traceback; returns the text.
-    pub fn failure(&self, failure: &Failure) -> String {
+    pub fn failure(&self, failure: Failure) -> String {
+        let what = What::Error(Box::new(failure.clipped()));
         let name = if failure.name.is_empty() { "error" } else { &failure.name };
-        let text = match failure.traceback.as_str() {
-            "" => format!("{name}: {}", failure.value),
-            traceback => traceback.to_owned(),
+        let text = match failure.traceback {
+            traceback if traceback.is_empty() => format!("{name}: {}", failure.value),
+            traceback => traceback,
         };
-        let what = What::Error(Box::new(failure.clone().clipped()));
-        self.log().block(&text, what, &self.spool)
+        self.log().block(text, what, &self.spool)
     }
 
     /// Adds what the kernel wants shown beside the outputs; returns the text.
     pub fn page(&self, text: &str) -> String {
-        self.log().block(text, What::Page, &self.spool)
+        self.log().block(text.to_owned(), What::Page, &self.spool)
     }
 
     /// Withdraws what there is, at once or with the next output.

@@ -28,8 +28,8 @@ pub(super) struct Text {
 impl Text {
     /// A text that will not grow.
     pub(super) fn whole(text: &str, spool: &Spool) -> Self {
-        let mut whole = Self { newest: text.to_owned(), ..Self::default() };
-        whole.settle(spool);
+        let mut whole = Self::default();
+        whole.append(text, spool);
         whole
     }
 
@@ -98,7 +98,20 @@ impl Text {
     }
 
     fn keep(&mut self, until: usize, spool: &Spool) {
-        let Some(text) = self.newest.get(..until).filter(|text| !text.is_empty()) else { return };
+        let mut newest = std::mem::take(&mut self.newest);
+        if let Some(text) = newest.get(..until) {
+            self.append(text, spool);
+            newest.drain(..until);
+            self.fixed = self.fixed.saturating_sub(until);
+        }
+        self.newest = newest;
+    }
+
+    /// Adds a text to what is in the spool.
+    fn append(&mut self, text: &str, spool: &Spool) {
+        if text.is_empty() {
+            return;
+        }
         let span = spool.append(text.as_bytes());
         self.kept_open = !text.ends_with('\n');
         match self.kept.last_mut() {
@@ -106,8 +119,6 @@ impl Text {
             _ => self.kept.push(span),
         }
         self.kept_len += span.len;
-        self.newest.drain(..until);
-        self.fixed = self.fixed.saturating_sub(until);
     }
 
     /// How many bytes at its front the spool has dropped.

@@ -163,16 +163,10 @@ pub(super) fn bad(reason: String) -> Denial {
 
 /// The session that a call names, or the one of calls that name none.
 pub(super) fn session(context: &Context, name: Option<&str>) -> Result<SessionName, Denial> {
-    match name {
-        None => Ok(context.default_session.clone()),
-        Some(name) => {
-            let stem = name.strip_prefix("file:").map(|file| Path::new(file).file_stem());
-            let name = match stem {
-                Some(stem) => format!("file-{}", stem.unwrap_or_default().to_string_lossy()),
-                None => name.to_owned(),
-            };
-            SessionName::new(&name).map_err(|error| bad(error.to_string()))
-        }
+    let Some(name) = name else { return Ok(context.default_session.clone()) };
+    match connection_file(name) {
+        Some(file) => Ok(SessionName::of_file(&file)),
+        None => SessionName::new(name).map_err(|error| bad(error.to_string())),
     }
 }
 
@@ -182,10 +176,8 @@ fn session_or_file(
     context: &Context,
     name: Option<&str>,
 ) -> Result<(SessionName, Option<PathBuf>), Denial> {
-    let Some(file) = name.and_then(|name| name.strip_prefix("file:")) else {
-        return Ok((session(context, name)?, None));
-    };
-    if !context.allow_attach {
+    let file = name.and_then(connection_file);
+    if file.is_some() && !context.allow_attach {
         return Err(Denial {
             hint: Some(
                 "the user can set `launch.attach = true`, or start husk with --connection-file"
@@ -194,7 +186,21 @@ fn session_or_file(
             ..bad("sessions of connection files are not allowed here".to_owned())
         });
     }
-    Ok((session(context, name)?, Some(file.into())))
+    Ok((session(context, name)?, file))
+}
+
+/// The connection file that a session's name means: one path, however it is written. The file
+/// itself may be gone, as its kernel takes it along.
+fn connection_file(name: &str) -> Option<PathBuf> {
+    let file = Path::new(name.strip_prefix("file:")?);
+    let whole = || {
+        let folder = match file.parent()? {
+            here if here.as_os_str().is_empty() => Path::new("."),
+            folder => folder,
+        };
+        Some(folder.canonicalize().ok()?.join(file.file_name()?))
+    };
+    Some(whole().or_else(|| std::path::absolute(file).ok()).unwrap_or_else(|| file.to_owned()))
 }
 
 /// A number of seconds that a call gives.
