@@ -33,3 +33,4 @@ mod readme;
 mod support;
 mod tasks;
 mod tidy;
+mod tokens;
