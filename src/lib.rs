@@ -15,12 +15,12 @@
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
 //! | 3 surfaces | [`mcp`] |
 //! | 2 assemblies | [`sandbox`], [`notebook`] |
-//! | 1 parts | [`guard`], [`kernel`], [`jail`] |
+//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`store`] |
 //! | 0 base | [`base`] |
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`]; `zeromq` and
 //! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
-//! in [`cli`].
+//! in [`cli`]; `sqlx` only in [`store`].
 //!
 //! ## The walk of one call
 //!
@@ -58,4 +58,5 @@ pub mod mcp;
 pub mod notebook;
 pub mod sandbox;
 pub mod schema;
+pub mod store;
 pub mod telemetry;

@@ -5,12 +5,14 @@
 //! that descends from it, and holds one end of a lifeline. When the server goes, however it goes,
 //! the lifeline closes and init kills everything below it. No isolation yet: [`ISOLATION`] says so.
 
+mod file_system;
 mod folder;
 mod handles;
 pub mod init;
 mod process;
 mod tree;
 
+pub use file_system::network_file_system;
 pub use folder::{Folder, Stamp};
 pub use process::{Command, Exit, Process, Signal, SpawnError, own_binary};
 pub use tree::Usage;

@@ -34,3 +34,4 @@ mod readme;
 mod support;
 mod tasks;
 mod tidy;
+mod tokens;

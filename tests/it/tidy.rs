@@ -13,7 +13,7 @@ use syn::visit::{self, Visit};
 /// prints the same table.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["guard", "jail", "kernel"],
+    &["guard", "jail", "kernel", "store"],
     &["notebook", "sandbox"],
     &["mcp"],
     &["app", "cli", "config", "schema", "telemetry"],
@@ -41,6 +41,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("tower", &["guard", "mcp"]),
+    ("sqlx", &["store"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

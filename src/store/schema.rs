@@ -1,0 +1,52 @@
+//! The tables, as a list of steps that only go forward: a step that was released never changes.
+
+use sqlx::{
+    SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+/// A step's version, its name and what it does.
+type Step = (i64, &'static str, &'static str);
+
+const STEPS: &[Step] = &[(
+    1,
+    "usage",
+    // Minutes and seconds count from 1970. What a principal may still do within an hour is in
+    // `usage`; `usage_total` is for who looks at it. `arrival` is what the limiter remembers.
+    "CREATE TABLE usage (
+        principal TEXT NOT NULL,
+        minute INTEGER NOT NULL,
+        calls INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        PRIMARY KEY (principal, minute)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX usage_minute ON usage (minute);
+    CREATE TABLE usage_total (
+        principal TEXT NOT NULL,
+        tool TEXT NOT NULL,
+        calls INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        faults INTEGER NOT NULL,
+        denied INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        latest INTEGER NOT NULL,
+        PRIMARY KEY (principal, tool)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE arrival (
+        principal TEXT NOT NULL PRIMARY KEY,
+        micros INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;",
+)];
+
+/// The last version.
+pub(super) fn newest() -> i64 {
+    STEPS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+}
+
+/// The steps, to be run.
+pub(super) fn migrator() -> Migrator {
+    let step = |(version, name, sql): &Step| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(STEPS.iter().map(step).collect())
+}
