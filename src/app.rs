@@ -1,5 +1,7 @@
 //! Builds the parts in order, serves, and ends them in reverse order.
 
+mod ledger;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -12,6 +14,8 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+
+use ledger::Ledger;
 
 use crate::{
     base::ids::{BadSessionName, SessionName},
@@ -133,11 +137,14 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     if let Err(error) = context.sandboxes.warm(&context.default_session) {
         tracing::warn!(%error, "cannot start the first kernel");
     }
+    let data = config.data_dir().map_err(AppError::Data)?;
+    let ledger = Ledger::open(data, context.guards.clone());
     let server = Server::new(Arc::clone(&context));
     let local = Local::open(server.for_another());
     let served = stdio::serve(server, stop).await;
     local.close().await;
     context.sandboxes.close().await;
+    ledger.close().await;
     served.map_err(AppError::Stdio)
 }
 

@@ -159,6 +159,7 @@ pub(super) fn sections(keys: &[Key]) -> Vec<String> {
         .filter_map(|key| key.key.rsplit_once('.'))
         .map(|(section, _)| section.to_owned())
         .collect();
+    sections.sort();
     sections.dedup();
     sections
 }

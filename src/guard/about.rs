@@ -43,7 +43,7 @@ pub const ALL: [About; 3] = [
         name: "limiter",
         does: "Calls a minute and tokens an hour, of each user and of all; calls at the same time; cells, \
             seconds and tokens of a session. `usage`, `sandbox_status` and `notebook_interrupt` are \
-            never refused.",
+            never refused, and cost nothing.",
         section: "limits",
         codes: &limiter::CODES,
         answers: "which limit, how much of it is used, and when it frees; a denial is not counted",

@@ -30,7 +30,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Server, progress::STREAM, resources, transport::lines::LONGEST_MESSAGE};
+use super::{
+    Server, identity::REPEAT, progress::STREAM, resources, transport::lines::LONGEST_MESSAGE,
+};
 use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
 
 /// Bytes that may be on their way between the two halves.
@@ -175,6 +177,8 @@ impl Client {
         params.arguments = arguments.as_object().cloned();
         let mut meta = RequestMetaObject::new();
         meta.0.insert(STREAM.to_owned(), Value::Bool(true));
+        // Who writes code into a terminal knows what is repeated.
+        meta.0.insert(REPEAT.to_owned(), Value::Bool(true));
         let handle = self.send(params, PeerRequestOptions::no_options().with_meta(meta)).await?;
         self.printer.state().token = Some(handle.progress_token.clone());
         let id = handle.id.clone();

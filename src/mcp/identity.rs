@@ -20,7 +20,6 @@ use crate::{
         canon::{Digest, Form},
     },
     guard::{Denial, Signature, ToolCall, Who, dedup::once::Identity},
-    sandbox::Attended,
 };
 
 /// What of a tool's arguments does not count when calls are compared.
@@ -39,14 +38,14 @@ impl Likeness {
 /// The member of `_meta` by which a host says that two calls are one.
 const KEY: &str = "idempotencyKey";
 /// The member of `_meta` by which a host says that a call may be repeated.
-const REPEAT: &str = "allow_repeat";
+pub(super) const REPEAT: &str = "allow_repeat";
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 256;
 
 /// A call as the layers get it.
 ///
 /// # Errors
-/// [`Denial`] for an idempotency key that is none.
+/// [`Denial`] for a session or an idempotency key that cannot be one.
 pub(super) fn tool_call(
     context: &Context,
     tool: &'static Definition,
@@ -59,19 +58,12 @@ pub(super) fn tool_call(
     let key = request.meta.0.get(KEY).map(key).transpose()?;
     let identity = Identity { signature, key, may_join: !may_repeat };
     let named = arguments.get("session").and_then(Value::as_str);
-    let session = tools::session(context, named).ok();
-    let who = Who {
-        principal: context.principal.clone(),
-        // A call that names no possible session is going to be told so.
-        session: session.as_ref().map_or("", |session| session.as_str()).into(),
-    };
+    let session = tools::session(context, named)?;
+    let who = Who { principal: context.principal.clone(), session: session.as_str().into() };
     let budgeted = context.guards.accounts.settings().session.max_seconds.is_some();
-    let ran = session.as_ref().filter(|_| budgeted);
-    let ran = ran.map_or(Duration::ZERO, |session| context.sandboxes.ran(session));
+    let ran = if budgeted { context.sandboxes.ran(&session) } else { Duration::ZERO };
     let looks = tool.policy.runs && resumed.is_none();
-    let twin = session.filter(|_| looks);
-    let twin: Option<Attended> =
-        twin.and_then(|session| context.sandboxes.twin(&session, &identity));
+    let twin = if looks { context.sandboxes.twin(&session, &identity) } else { None };
     Ok(ToolCall {
         who,
         signature,

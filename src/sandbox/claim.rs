@@ -63,6 +63,13 @@ impl Claim {
         &self.run
     }
 
+    /// The call is going to come back: until then nobody can give the cell up.
+    pub fn pause(mut self) {
+        if std::mem::take(&mut self.counts) {
+            self.run.claims.held().count -= 1;
+        }
+    }
+
     /// The call has its answer: the cell goes on without it.
     pub fn keep(mut self) {
         if std::mem::take(&mut self.counts) {

@@ -15,6 +15,7 @@ mod clients;
 mod config;
 mod export;
 mod first_start;
+mod guards;
 mod hostile;
 mod input;
 mod inspect;

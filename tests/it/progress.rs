@@ -80,7 +80,8 @@ fn whoever_waits_in_the_queue_is_told_the_place() {
     let mut host = Host::start(&[]);
     host.begin_cell("import time; time.sleep(1000)");
     let calls = ["second", "third"].map(|token| {
-        let (arguments, meta) = (json!({ "code": "1" }), json!({ "progressToken": token }));
+        let (arguments, meta) =
+            (json!({ "code": format!("{token:?}") }), json!({ "progressToken": token }));
         let call = json!({ "name": "notebook_run_cell", "arguments": arguments, "_meta": meta });
         (token, host.send("tools/call", call))
     });

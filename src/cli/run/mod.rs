@@ -21,6 +21,7 @@ use super::Outcome;
 use crate::{
     app,
     config::Config,
+    guard::{dedup, limiter},
     mcp::{
         Server,
         client::{CellAnswer, Client, ClientError, Print},
@@ -96,6 +97,9 @@ async fn alone(mut config: Config, source: &Source, cells: &[Cell], plots: &Plot
     if config.session.is_none() {
         "none".clone_into(&mut config.notebook.file);
     }
+    // The cells are the user's own, however many and alike.
+    config.limits = limiter::Settings::none();
+    config.dedup.mode = dedup::settings::Mode::Off;
     let stop = app::signals()?;
     let context = app::context(&config)?;
     let code = async {

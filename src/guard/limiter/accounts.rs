@@ -154,19 +154,20 @@ impl Accounts {
         Ok(Reservation { accounts: Arc::clone(self), who: who.clone(), charged })
     }
 
-    /// Settles what a call has cost.
-    pub(super) fn adjust(&self, who: &Who, minute: u32, tokens: i64, no_cell: bool) {
+    /// Settles what a call has cost in truth.
+    pub(super) fn settle(&self, who: &Who, charged: Charged, tokens: u64, no_cell: bool) {
+        let more = signed(tokens).saturating_sub(signed(charged.tokens));
         let mut state = self.lock();
         if let Some(account) = state.accounts.peek_mut(&who.principal) {
-            account.hour.add(minute, 0, tokens);
+            account.hour.add(charged.minute, 0, more);
         }
-        state.total.hour.add(minute, 0, tokens);
+        state.total.hour.add(charged.minute, 0, more);
         if let Some(session) = state.sessions.peek_mut(who) {
-            session.tokens = session.tokens.saturating_add_signed(tokens);
+            session.tokens = session.tokens.saturating_add_signed(more);
             session.cells -= u64::from(no_cell).min(session.cells);
         }
         if let Some(changes) = &mut state.changes {
-            changes.note(&who.principal, minute, 0, tokens);
+            changes.note(&who.principal, charged.minute, 1, tokens);
         }
     }
 
@@ -296,7 +297,6 @@ impl State {
         session.cells += u64::from(cell);
         session.tokens = session.tokens.saturating_add(tokens);
         if let Some(changes) = &mut self.changes {
-            changes.note(&who.principal, minute, 1, signed(tokens));
             changes.arrives(&who.principal, account.pace.arrival);
         }
     }

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 /// What has changed since it was last asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Calls and tokens by principal and minute since 1970; refunds are negative.
-    pub used: HashMap<(Arc<str>, u32), (i64, i64)>,
+    /// Calls and tokens by principal and minute since 1970, of calls that are over.
+    pub used: HashMap<(Arc<str>, u32), (u64, u64)>,
     /// The time, in microseconds since 1970, at which each principal's requests have caught up.
     pub arrivals: HashMap<Arc<str>, i64>,
 }
@@ -21,7 +21,7 @@ impl Changes {
         self.used.is_empty() && self.arrivals.is_empty()
     }
 
-    pub(super) fn note(&mut self, principal: &Arc<str>, minute: u32, calls: i64, tokens: i64) {
+    pub(super) fn note(&mut self, principal: &Arc<str>, minute: u32, calls: u64, tokens: u64) {
         let entry = self.used.entry((Arc::clone(principal), minute)).or_default();
         *entry = (entry.0 + calls, entry.1.saturating_add(tokens));
     }

@@ -78,7 +78,7 @@ where
             cell: call.policy.runs,
             ran: call.ran,
             refusable: call.policy.limited,
-            free: call.attends,
+            free: call.attends || !call.policy.limited,
         };
         let reservation = match self.accounts.take(&call.who, wanted, Instant::now()) {
             Ok(reservation) => reservation,

@@ -129,12 +129,17 @@ impl Over {
             Some(after) => format!("; free in {:.1} s", after.as_secs_f64().max(0.1)),
             None => String::new(),
         };
+        let hourly = matches!(self.limit, Limit::Tokens | Limit::AllTokens);
+        let reached = match self.retry_after {
+            None if hourly => format!("this call alone is larger than {most} {what}"),
+            _ => format!("{used} of {most} {what} are used{when}"),
+        };
         Denial {
             by: "limiter",
             code,
             reason: format!(
-                "limit reached: {used} of {most} {what} are used{when} (setting `limits.{setting}`); \
-                 the call was not carried out and is not counted"
+                "limit reached: {reached} (setting `limits.{setting}`); the call was not carried out \
+                 and is not counted"
             ),
             retry_after_s: self.retry_after.map(|after| after.as_secs_f64()),
             hint: Some(self.limit.hint().to_owned()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::accounts::{Accounts, signed};
+use super::accounts::Accounts;
 use crate::guard::Who;
 
 /// What a call has taken. Dropped without being settled, it gives back what it can: the call was given
@@ -28,8 +28,7 @@ impl Reservation {
     /// The call is over: it has cost so much in truth, and `ran` says whether it was carried out.
     pub fn settle(mut self, tokens: u64, ran: bool) {
         if let Some(charged) = self.charged.take() {
-            let more = signed(tokens).saturating_sub(signed(charged.tokens));
-            self.accounts.adjust(&self.who, charged.minute, more, charged.cell && !ran);
+            self.accounts.settle(&self.who, charged, tokens, charged.cell && !ran);
         }
     }
 }
@@ -37,7 +36,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(charged) = self.charged.take() {
-            self.accounts.adjust(&self.who, charged.minute, -signed(charged.tokens), false);
+            self.accounts.settle(&self.who, charged, 0, false);
         }
         self.accounts.leave(&self.who);
     }

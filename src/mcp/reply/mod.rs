@@ -161,6 +161,12 @@ impl Reply {
         reply
     }
 
+    /// Whether it is a question, with whose answer the call comes back.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(self.instead.as_deref(), Some(CallToolResponse::InputRequired(_)))
+    }
+
     /// Notes for the client itself.
     #[must_use]
     pub fn with_meta(mut self, name: &str, value: Value) -> Self {

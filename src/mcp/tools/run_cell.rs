@@ -79,7 +79,11 @@ fn run(context: Arc<Context>, mut call: Call) -> Running {
             Ok((attending, claim, shared)) => {
                 let budget = budget_of(&attending);
                 let reply = attending.answer(progress).await;
-                claim.keep();
+                if reply.asks() {
+                    claim.pause()
+                } else {
+                    claim.keep()
+                }
                 let reply = if shared { reply.shared() } else { reply };
                 match budget {
                     Some(hint) if *reply.ending() == Ending::TimedOut => reply.hinted(hint),

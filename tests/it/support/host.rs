@@ -59,10 +59,16 @@ impl Host {
         host
     }
 
-    /// Launches `husk` without a word said.
+    /// Launches `husk` without a word said, and without guards: tests repeat themselves, and are fast.
+    /// Those of the guards start it with [`Self::start_with`].
     pub(crate) fn launch(args: &[&str]) -> Self {
         let workspace = tempfile::tempdir().unwrap();
         let mut command = husk();
+        command.envs([
+            ("HUSK_DEDUP_MODE", "off"),
+            ("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"),
+            ("HUSK_LIMITS_TOKENS_PER_HOUR", "0"),
+        ]);
         command.arg("--python").arg(python()).args(args).current_dir(workspace.path());
         Self::run(command, workspace)
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::guard::{
@@ -14,37 +15,32 @@ use crate::guard::{
 };
 
 /// Use of a span of time, and what is left of its limit.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct Used {
     calls: u64,
-    /// Estimated.
     tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
-    /// What may be used at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     left: Option<u64>,
 }
 
 /// Counts of calls.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct Counts {
     #[serde(skip_serializing_if = "Option::is_none")]
     tool: Option<&'static str>,
-    /// Calls that were carried out.
     calls: u64,
-    /// Estimated.
     tokens: u64,
-    /// Calls in which the kernel or husk failed.
+    /// Of husk or the kernel.
     faults: u64,
-    /// Calls that were refused.
     denied: u64,
-    /// Calls that were sent twice and ran once.
+    /// Sent twice, run once.
     joined: u64,
 }
 
 /// A call that is repeated.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct Repeated {
     session: String,
     tool: &'static str,
@@ -54,7 +50,7 @@ struct Repeated {
 }
 
 /// A tool that fails.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct Broken {
     session: String,
     tool: &'static str,
@@ -71,13 +67,24 @@ struct Broken {
 /// Structured answer of `usage`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Output {
-    /// Calls are limited.
+    /// calls, tokens, limit (of calls), left.
+    #[schemars(with = "Map<String, Value>")]
     minute: Used,
-    /// Tokens are limited.
+    /// calls, tokens, limit (of tokens), left.
+    #[schemars(with = "Map<String, Value>")]
     hour: Used,
+    /// calls, tokens, faults (of husk or the kernel), denied, joined (sent twice, run once).
+    #[schemars(with = "Map<String, Value>")]
     total: Counts,
+    /// As `total`, with `tool`.
+    #[schemars(with = "Vec<Map<String, Value>>")]
     by_tool: Vec<Counts>,
+    /// Calls that are repeated: session, tool, times, same_result (times to the last).
+    #[schemars(with = "Vec<Map<String, Value>>")]
     repeated: Vec<Repeated>,
+    /// Tools that fail: session, tool, state (closed, open, half_open), faults in a row, probe_in_s,
+    /// cause.
+    #[schemars(with = "Vec<Map<String, Value>>")]
     breakers: Vec<Broken>,
 }
 

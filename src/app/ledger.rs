@@ -1,0 +1,144 @@
+//! Carries what was used between the guards, which count, and the store, which outlives the server.
+//!
+//! What was used before is loaded at the start; what is used is written every two seconds, in one
+//! transaction, and once more at the end. A server that is killed loses the last two seconds. One that
+//! cannot use its store says so, and serves on: it then counts from its own start.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    base::backoff::Backoff,
+    guard::{Guards, usage::Counts},
+    jail,
+    mcp::tools,
+    store::{self, Arrival, Store, StoreError, TotalRow, UsageChanges, UsageRow},
+};
+
+/// Between two flushes; after one that failed, the waits grow.
+const FLUSHES: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    factor: 2.0,
+    cap: Duration::from_secs(60),
+    jitter: 0.0,
+    retries: u32::MAX,
+};
+
+/// The task that carries; its owner closes it.
+pub(super) struct Ledger {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Ledger {
+    /// Begins to carry, in the background: a host that waits for its server does not wait for a disk.
+    pub(super) fn open(folder: PathBuf, guards: Guards) -> Self {
+        // What is used from here on is collected.
+        guards.accounts.load([]);
+        guards.meter.load([]);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(carry(folder, guards, stop.clone()));
+        Self { stop, task }
+    }
+
+    /// Writes what was used last.
+    pub(super) async fn close(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the task that keeps what was used broke");
+        }
+    }
+}
+
+async fn carry(folder: PathBuf, guards: Guards, stop: CancellationToken) {
+    let opened = Store::open(&folder, jail::network_file_system, store::Settings::default()).await;
+    let store = match opened {
+        Ok(store) => store,
+        Err(error) => return warn(&error),
+    };
+    if let Err(error) = load(&store, &guards).await {
+        warn(&error);
+    }
+    let mut failed = 0;
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(FLUSHES.delay(failed, 0.5)) => {}
+        }
+        match flush(&store, &guards).await {
+            Ok(()) => failed = 0,
+            Err(error) => {
+                if failed == 0 {
+                    warn(&error);
+                }
+                failed += 1;
+            }
+        }
+    }
+    store.close().await;
+}
+
+fn warn(error: &StoreError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "what is used is not kept");
+}
+
+/// What was used before.
+async fn load(store: &Store, guards: &Guards) -> Result<(), StoreError> {
+    let minute = guards.accounts.minute(Instant::now());
+    let used = store.usage_since(u64::from(minute.saturating_sub(59))).await?;
+    guards.accounts.load(used.into_iter().filter_map(|row| {
+        let minute = u32::try_from(row.minute).ok()?;
+        Some((row.principal.into(), minute, signed(row.calls), signed(row.tokens)))
+    }));
+    let arrivals = store.arrivals().await?.into_iter();
+    guards.accounts.load_arrivals(
+        arrivals.map(|arrival| (Arc::from(arrival.principal), signed(arrival.micros))),
+    );
+    let totals = store.totals().await?.into_iter();
+    guards.meter.load(totals.filter_map(|row| {
+        // A tool that there is no more.
+        let tool = tools::ALL.iter().find(|tool| tool.name == row.tool)?.name;
+        let TotalRow { calls, tokens, faults, denied, .. } = row;
+        let counts = Counts { calls, tokens, faults, denied, joined: 0 };
+        Some((row.principal.into(), tool, counts))
+    }));
+    Ok(())
+}
+
+/// What was used since the last flush.
+async fn flush(store: &Store, guards: &Guards) -> Result<(), StoreError> {
+    let now = u64::from(guards.accounts.minute(Instant::now()));
+    let (changes, counted) = (guards.accounts.changes(), guards.meter.take());
+    let minutes = changes.used.iter().map(|((principal, minute), (calls, tokens))| UsageRow {
+        principal: principal.to_string(),
+        minute: u64::from(*minute),
+        calls: *calls,
+        tokens: *tokens,
+    });
+    let totals = counted.iter().map(|((principal, tool), counts)| TotalRow {
+        principal: principal.to_string(),
+        tool: (*tool).to_owned(),
+        calls: counts.calls,
+        tokens: counts.tokens,
+        faults: counts.faults,
+        denied: counts.denied,
+        since: now,
+    });
+    let arrivals = changes.arrivals.iter().map(|(principal, micros)| Arrival {
+        principal: principal.to_string(),
+        micros: u64::try_from(*micros).unwrap_or_default(),
+    });
+    let (minutes, totals, arrivals) = (minutes.collect(), totals.collect(), arrivals.collect());
+    let added = store.add(&UsageChanges { now, minutes, totals, arrivals }).await;
+    if added.is_err() {
+        guards.accounts.restore(changes);
+        guards.meter.restore(counted);
+    }
+    added
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
