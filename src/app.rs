@@ -140,7 +140,7 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     let data = config.data_dir().map_err(AppError::Data)?;
     let ledger = Ledger::open(data, context.guards.clone());
     let server = Server::new(Arc::clone(&context));
-    let local = Local::open(server.for_another());
+    let local = Local::open(server.for_the_user());
     let served = stdio::serve(server, stop).await;
     local.close().await;
     context.sandboxes.close().await;

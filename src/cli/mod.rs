@@ -4,6 +4,7 @@
 mod complete;
 mod doctor;
 mod export;
+mod guard;
 pub mod install;
 mod live;
 pub mod run;
@@ -69,6 +70,8 @@ enum Command {
     Run(run::Args),
     /// List the sessions of every husk that you have running
     Sessions(sessions::Args),
+    /// Let calls through again that the guards of a serving husk refuse
+    Guard(guard::Args),
     /// Turn a session's notebook into a file: .ipynb, a script, or Markdown
     Export(export::Args),
     /// Check everything that a kernel needs, by starting one
@@ -111,6 +114,10 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Sessions(args) => {
             telemetry::start("warn,rmcp=error", Reader::Person)?;
             return sessions::run(&args);
+        }
+        Command::Guard(args) => {
+            telemetry::start("warn,rmcp=error", Reader::Person)?;
+            return guard::run(&args);
         }
         Command::Completions(args) => return complete::run(&args, &mut Cli::command()),
         Command::Serve

@@ -13,9 +13,9 @@ use rmcp::{
     ClientHandler, RoleClient, ServiceExt,
     model::{
         CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification,
-        CancelledNotificationParam, ClientRequest, ContentBlock, ProgressNotificationParam,
-        ProgressToken, ReadResourceRequestParams, RequestId, RequestMetaObject, ResourceContents,
-        ServerResult,
+        CancelledNotificationParam, ClientRequest, ContentBlock, CustomRequest,
+        ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, RequestId,
+        RequestMetaObject, ResourceContents, ServerResult,
     },
     service::{
         NotificationContext, PeerRequestOptions, RequestHandle, RunningService, ServiceError,
@@ -31,9 +31,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Server, identity::REPEAT, progress::STREAM, resources, transport::lines::LONGEST_MESSAGE,
+    Server, identity::REPEAT, progress::STREAM, reset, resources, transport::lines::LONGEST_MESSAGE,
 };
 use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
+
+pub use super::reset::WasReset;
 
 /// Bytes that may be on their way between the two halves.
 const PIPE: usize = 1 << 20;
@@ -137,6 +139,24 @@ impl Client {
             .and_then(|mut told| told.get_mut("sessions").map(Value::take))
         {
             Some(Value::Array(sessions)) => Ok(sessions),
+            _ => Err(ClientError::Answer),
+        }
+    }
+
+    /// Closes the server's breakers and forgets its loops, of one session or of all.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a server takes this only over its user's own socket.
+    pub async fn reset_guards(&self, session: Option<&str>) -> Result<WasReset, ClientError> {
+        let which = json!({ "session": session });
+        let request = CustomRequest::new(reset::METHOD, Some(which));
+        let request = ClientRequest::CustomRequest(request);
+        let handle =
+            self.service.send_cancellable_request(request, PeerRequestOptions::no_options());
+        match handle.await.map_err(failed)?.await_response().await.map_err(failed)? {
+            ServerResult::CustomResult(told) => {
+                serde_json::from_value(told.0).map_err(|_| ClientError::Answer)
+            }
             _ => Err(ClientError::Answer),
         }
     }

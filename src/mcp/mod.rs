@@ -13,6 +13,7 @@ mod identity;
 mod order;
 mod progress;
 pub mod reply;
+mod reset;
 mod resources;
 mod task;
 pub mod tools;
@@ -23,11 +24,12 @@ use std::{sync::Arc, time::Duration};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult,
-        Implementation, InputResponses, JsonObject, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
-        ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
-        SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
+        CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult,
+        ErrorCode, GetTaskParams, GetTaskResult, Implementation, InputResponses, JsonObject,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+        SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
+        UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -111,6 +113,8 @@ pub struct Server {
     stack: Stack<Payload, Reply, ErrorData>,
     tools: Arc<Vec<Tool>>,
     connection: Connection,
+    /// Whether the other end is this user at a terminal, who may do what a host must not.
+    is_user: bool,
 }
 
 impl Server {
@@ -128,13 +132,13 @@ impl Server {
         };
         let stack = guard::stack(inner, &context.guards);
         let tools = Arc::new(tools::ALL.iter().map(|tool| tool.describe()).collect());
-        Self { context, stack, tools, connection: Connection::new() }
+        Self { context, stack, tools, connection: Connection::new(), is_user: false }
     }
 
-    /// The same server for another client.
+    /// The same server for another process of this user.
     #[must_use]
-    pub fn for_another(&self) -> Self {
-        Self { connection: Connection::new(), ..self.clone() }
+    pub fn for_the_user(&self) -> Self {
+        Self { connection: Connection::new(), is_user: true, ..self.clone() }
     }
 
     /// What the tools work with.
@@ -252,6 +256,17 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         task::cancel(&self.context, &request.task_id)
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if self.is_user && request.method == reset::METHOD {
+            return reset::reset(&self.context.guards, &request);
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {

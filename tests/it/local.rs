@@ -305,3 +305,29 @@ fn a_folder_that_is_not_private_is_not_used_and_the_server_serves_on() {
     assert!(told.contains("it is a symbolic link") && told.contains("will not find"), "{told}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_user_lets_refused_calls_through_and_a_host_cannot() {
+    let home = Home::new();
+    let mut host = home.host("g", "0");
+    for _ in 0..3 {
+        assert_eq!(host.cell("nonsense").status(), "error");
+    }
+    assert_eq!(host.cell("nonsense").structured()["denied"]["code"], "same_error");
+    let refused = host.call("husk/guard_reset", json!({}));
+    assert_eq!(refused["error"]["code"], -32601, "{refused}");
+    let ran = home.run(&["guard", "reset", "--of", "other"]);
+    assert!(
+        ran.stdout.contains("0 breakers closed, repeated calls of 0 sessions"),
+        "{}",
+        ran.stdout
+    );
+    let ran = home.run(&["guard", "reset"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("repeated calls of 1 sessions forgotten"), "{}", ran.stdout);
+    assert_eq!(host.cell("nonsense").status(), "error");
+    drop(host);
+    let ran = home.run(&["guard", "reset"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("husk sessions"), "{}", ran.stderr);
+}

@@ -150,22 +150,28 @@ fn paths_that_it_names_are_there() {
 }
 
 #[test]
-fn the_settings_table_is_that_of_the_code() {
-    let (begin, end) =
-        ("<!-- settings: generated, UPDATE=1 cargo test the_settings_table -->\n", "<!-- end -->");
-    let text = readme();
-    let (before, rest) = text.split_once(begin).unwrap();
-    let (kept, after) = rest.split_once(end).unwrap();
-    let generated = format!("{}\n", husk::config::markdown_table().trim_end());
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(
-            repository().join("README.md"),
-            format!("{before}{begin}{generated}{end}{after}"),
-        )
-        .unwrap();
-        return;
+fn the_settings_table_and_that_of_the_guards_are_those_of_the_code() {
+    let settings = husk::config::markdown_table();
+    let guards = husk::guard::about::markdown_table();
+    for (name, table) in [("settings", settings), ("guards", guards)] {
+        let begin = format!("<!-- {name}: generated, UPDATE=1 cargo test the_settings_table -->\n");
+        let (text, end) = (readme(), "<!-- end -->");
+        let (before, rest) = text.split_once(&begin).unwrap();
+        let (kept, after) = rest.split_once(end).unwrap();
+        let generated = format!("{}\n", table.trim_end());
+        if std::env::var_os("UPDATE").is_some() {
+            let text = format!("{before}{begin}{generated}{end}{after}");
+            fs::write(repository().join("README.md"), text).unwrap();
+        } else {
+            assert_eq!(kept, generated, "UPDATE=1 cargo test the_settings_table");
+        }
     }
-    assert_eq!(kept, generated, "UPDATE=1 cargo test the_settings_table");
+    // The table names sections that there are.
+    let keys = husk::config::keys();
+    for guard in husk::guard::about::ALL {
+        let section = format!("{}.", guard.section);
+        assert!(keys.iter().any(|key| key.key.starts_with(&section)), "{section}");
+    }
 }
 
 #[test]

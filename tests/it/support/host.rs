@@ -75,6 +75,10 @@ impl Host {
 
     /// Launches a command that was made ready.
     pub(crate) fn run(mut command: std::process::Command, workspace: TempDir) -> Self {
+        // What was used is kept in the data folder: no test shall use up another one's limits.
+        if !command.get_envs().any(|(name, _)| name == "HUSK_DATA_DIR") {
+            command.env("HUSK_DATA_DIR", workspace.path().join(".husk/data"));
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());

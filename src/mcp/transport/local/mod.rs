@@ -127,7 +127,7 @@ impl Socket {
             };
             match accepted {
                 Ok((stream, _)) if may_enter(&stream, connections.len()) => {
-                    connections.spawn(converse(server.for_another(), stream, stop.clone()));
+                    connections.spawn(converse(server.for_the_user(), stream, stop.clone()));
                 }
                 Ok(_) => {}
                 Err(error) => {
