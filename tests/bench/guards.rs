@@ -1,7 +1,7 @@
 //! What the guards cost: the whole stack and each layer around a tool that does nothing, and the memory
 //! of 100,000 users. `cargo bench --bench guards`.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark's own")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a benchmark's own")]
 
 use std::{convert::Infallible, future::Ready, sync::Arc, time::Duration};
 

@@ -90,7 +90,7 @@ fn run(context: Arc<Context>, mut call: Call) -> Running {
                     _ => reply,
                 }
             }
-            Err(reply) => reply,
+            Err(reply) => *reply,
         }
     })
 }
@@ -113,12 +113,12 @@ fn attending(
     call: Call,
     (session, source, mut cell, wait): Understood,
     listener: Option<&Arc<dyn Listener>>,
-) -> Result<(Attending, Claim, bool), Reply> {
+) -> Result<(Attending, Claim, bool), Box<Reply>> {
     let Call { request, resumed, identity, twin, .. } = call;
     let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
     if let Some(resumed) = resumed {
         let attending = Attending::resumed(context, request, resumed, wait);
-        let attending = attending.map_err(Reply::denied)?;
+        let attending = attending.map_err(|denial| Box::new(Reply::denied(denial)))?;
         let claim = Claim::again(&attending.run);
         listener.iter().for_each(|listener| attending.run.listen(listener));
         return Ok((Attending { from: Some(0), may_be_task: true, ..attending }, claim, false));
@@ -132,7 +132,7 @@ fn attending(
     if let Some(ticket) = request.extensions.get::<Ticket>() {
         ticket.pass();
     }
-    let Attended { claim, shared } = queued.map_err(|error| Reply::no_sandbox(&error))?;
+    let Attended { claim, shared } = queued.map_err(|error| Box::new(Reply::no_sandbox(&error)))?;
     let run = Arc::clone(claim.run());
     if let Some(listener) = listener {
         if shared {

@@ -69,12 +69,12 @@ fn run(context: Arc<Context>, call: Call) -> Running {
                 }
                 attending.answer(progress).await
             }
-            Err(reply) => reply,
+            Err(reply) => *reply,
         }
     })
 }
 
-fn attending(context: Arc<Context>, call: Call) -> Result<Attending, Reply> {
+fn attending(context: Arc<Context>, call: Call) -> Result<Attending, Box<Reply>> {
     let Call { arguments, request, resumed, .. } = call;
     let understood = || -> Result<_, Denial> {
         let args: Args = super::arguments(TOOL.name, arguments)?;
@@ -82,12 +82,18 @@ fn attending(context: Arc<Context>, call: Call) -> Result<Attending, Reply> {
         let wait = super::seconds("wait", args.wait, 0.0)?;
         Ok((args, session, wait))
     };
-    let (args, session, wait) = understood().map_err(Reply::denied)?;
+    let (args, session, wait) = understood().map_err(refused)?;
     let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
     if let Some(resumed) = resumed {
-        return Attending::resumed(context, request, resumed, wait).map_err(Reply::denied);
+        return Attending::resumed(context, request, resumed, wait).map_err(refused);
     }
-    let run =
-        context.sandboxes.cell(&session, &args.cell).map_err(|error| Reply::no_sandbox(&error))?;
+    let run = context
+        .sandboxes
+        .cell(&session, &args.cell)
+        .map_err(|error| Box::new(Reply::no_sandbox(&error)))?;
     Ok(Attending { context, request, run, wait, from: args.from, rounds: 0, may_be_task: false })
+}
+
+fn refused(denial: Denial) -> Box<Reply> {
+    Box::new(Reply::denied(denial))
 }
