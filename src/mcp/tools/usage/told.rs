@@ -67,23 +67,23 @@ struct Broken {
 /// Structured answer of `usage`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Output {
-    /// calls, tokens, limit (of calls), left.
+    // calls, tokens, limit (of calls), left.
     #[schemars(with = "Map<String, Value>")]
     minute: Used,
-    /// calls, tokens, limit (of tokens), left.
+    // calls, tokens, limit (of tokens), left.
     #[schemars(with = "Map<String, Value>")]
     hour: Used,
-    /// calls, tokens, faults (of husk or the kernel), denied, joined (sent twice, run once).
+    // calls, tokens, faults (of husk or the kernel), denied, joined (sent twice, run once).
     #[schemars(with = "Map<String, Value>")]
     total: Counts,
-    /// As `total`, with `tool`.
+    // As `total`, with `tool`.
     #[schemars(with = "Vec<Map<String, Value>>")]
     by_tool: Vec<Counts>,
-    /// Calls that are repeated: session, tool, times, same_result (times to the last).
+    // Calls that are repeated: session, tool, times, same_result (times to the last).
     #[schemars(with = "Vec<Map<String, Value>>")]
     repeated: Vec<Repeated>,
-    /// Tools that fail: session, tool, state (closed, open, half_open), faults in a row, probe_in_s,
-    /// cause.
+    // Tools that fail: session, tool, state (closed, open, half_open), faults in a row, probe_in_s,
+    // cause.
     #[schemars(with = "Vec<Map<String, Value>>")]
     breakers: Vec<Broken>,
 }
