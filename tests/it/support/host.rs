@@ -31,6 +31,7 @@ pub(crate) struct Host {
     /// What every request says in `_meta`: nothing in the era of handshakes.
     meta: Value,
     pub(crate) workspace: TempDir,
+    _data: TempDir,
 }
 
 impl Host {
@@ -75,9 +76,11 @@ impl Host {
 
     /// Launches a command that was made ready.
     pub(crate) fn run(mut command: std::process::Command, workspace: TempDir) -> Self {
-        // What was used is kept in the data folder: no test shall use up another one's limits.
+        // What was used is kept in the data folder: no test shall use up another one's limits. It
+        // lies outside of the workspace, since cells must not reach it.
+        let data = tempfile::tempdir().unwrap();
         if !command.get_envs().any(|(name, _)| name == "HUSK_DATA_DIR") {
-            command.env("HUSK_DATA_DIR", workspace.path().join(".husk/data"));
+            command.env("HUSK_DATA_DIR", data.path());
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
@@ -93,7 +96,7 @@ impl Host {
             }
         });
         let (early, meta) = (Vec::new(), json!({}));
-        Self { child, stdin, messages, early, last: 0, meta, workspace }
+        Self { child, stdin, messages, early, last: 0, meta, workspace, _data: data }
     }
 
     /// Says who it is and what it can do, as its revision has it.
