@@ -81,6 +81,15 @@ pub struct CellAnswer {
     pub structured: Value,
 }
 
+impl CellAnswer {
+    /// How long to wait before the cell may be let through, where it was refused for now.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.structured.get("denied")?.get("retry_after_s")?.as_f64()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
 /// A connected client.
 pub struct Client {
     service: RunningService<RoleClient, Printer>,

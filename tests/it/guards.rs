@@ -1,6 +1,7 @@
 //! What the guards do to real calls: duplicates, loops, faults, limits.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::host::Host;
 
@@ -15,65 +16,62 @@ fn send(host: &mut Host, arguments: Value, meta: Value) -> u64 {
     host.send("tools/call", call)
 }
 
-/// A cell that counts its runs in a file, says so, and waits for the file `go`.
-fn counts(folder: &tempfile::TempDir) -> String {
-    let (runs, go) = (folder.path().join("runs"), folder.path().join("go"));
-    format!(
-        "import os, time
-open({runs:?}, 'a').write('x')
-while not os.path.exists({go:?}): time.sleep(0.01)
-print('done')"
-    )
-}
+/// A cell that counts its runs in a file and waits for the file `go`.
+const COUNTS: &str = "import os, time
+open('runs', 'a').write('x')
+while not os.path.exists('go'): time.sleep(0.01)
+print('done')";
 
-/// Waits until the cell has begun once.
-fn has_begun(host: &mut Host, folder: &tempfile::TempDir) {
-    while !folder.path().join("runs").exists() {
+/// Waits until that cell has begun once.
+fn has_begun(host: &mut Host) {
+    while !host.workspace.path().join("runs").exists() {
         host.tool("sandbox_status", json!({}));
     }
 }
 
-fn runs(folder: &tempfile::TempDir) -> usize {
-    std::fs::read_to_string(folder.path().join("runs")).unwrap().len()
+fn let_go(host: &Host) {
+    std::fs::write(host.workspace.path().join("go"), "").unwrap();
+}
+
+fn runs(host: &Host) -> usize {
+    std::fs::read_to_string(host.workspace.path().join("runs")).unwrap().len()
 }
 
 #[test]
 fn two_identical_calls_at_once_run_once_and_both_get_the_result() {
-    let (mut host, folder) = (guarded(), tempfile::tempdir().unwrap());
-    let code = counts(&folder);
-    let first = send(&mut host, json!({ "code": code, "description": "one" }), json!({}));
-    let second = send(&mut host, json!({ "description": "other", "code": code }), json!({}));
-    has_begun(&mut host, &folder);
-    std::fs::write(folder.path().join("go"), "").unwrap();
+    let mut host = guarded();
+    let first = send(&mut host, json!({ "code": COUNTS, "description": "one" }), json!({}));
+    let second = send(&mut host, json!({ "description": "other", "code": COUNTS }), json!({}));
+    has_begun(&mut host);
+    let_go(&host);
     let (first, second) = (host.result(first), host.result(second));
     assert_eq!((first.status(), second.status()), ("ok", "ok"));
     assert!(first.text().starts_with("done\n") && second.text().starts_with("done\n"));
     assert_eq!(first.structured()["cell"], second.structured()["cell"]);
     assert_eq!(first.structured()["deduplicated"], Value::Null);
     assert_eq!(second.structured()["deduplicated"], true);
-    assert_eq!(runs(&folder), 1);
+    assert_eq!(runs(&host), 1);
     // Once it is over, the same code is a new cell.
-    assert_eq!(host.cell(&code).structured()["deduplicated"], Value::Null);
-    assert_eq!(runs(&folder), 2);
+    assert_eq!(host.cell(COUNTS).structured()["deduplicated"], Value::Null);
+    assert_eq!(runs(&host), 2);
     let usage = host.tool("usage", json!({}));
     assert_eq!(usage.structured()["total"]["joined"], 1, "{usage:?}");
 }
 
 #[test]
 fn a_leader_that_is_cancelled_does_not_stop_the_cell_for_the_other() {
-    let (mut host, folder) = (guarded(), tempfile::tempdir().unwrap());
-    let code = counts(&folder);
-    let leader = send(&mut host, json!({ "code": code }), json!({}));
-    has_begun(&mut host, &folder);
-    let other = send(&mut host, json!({ "code": code }), json!({}));
+    let mut host = guarded();
+    let leader = send(&mut host, json!({ "code": COUNTS }), json!({}));
+    has_begun(&mut host);
+    let other = send(&mut host, json!({ "code": COUNTS }), json!({}));
     // Both are at the cell when the status that was asked for after them is there.
     host.tool("sandbox_status", json!({}));
     host.notify("notifications/cancelled", json!({ "requestId": leader }));
     host.tool("sandbox_status", json!({}));
-    std::fs::write(folder.path().join("go"), "").unwrap();
+    let_go(&host);
     let answer = host.result(other);
     assert_eq!(answer.status(), "ok", "{answer:?}");
-    assert_eq!(runs(&folder), 1);
+    assert_eq!(runs(&host), 1);
 }
 
 #[test]
@@ -222,4 +220,47 @@ fn what_was_used_survives_the_server() {
         host.cell(&format!("'{}'", "other words ".repeat(800))).structured()["denied"].clone();
     assert_eq!(denied["code"], "tokens_per_hour", "{denied}");
     assert!(denied["retry_after_s"].as_f64().unwrap() > 60.0, "{denied}");
+}
+
+/// A thousand calls at once, each of another cell; their ids.
+fn thousand(host: &mut Host, code: &str) -> Vec<u64> {
+    (0..1000).map(|n| send(host, json!({ "code": format!("{n}; {code}") }), json!({}))).collect()
+}
+
+/// How many of them were let through, and the code by which the others were refused.
+fn admitted(host: &mut Host, calls: &[u64], code: &str) -> usize {
+    let let_through = |call: &&u64| {
+        let answer = host.result(**call);
+        let denied = &answer.structured()["denied"];
+        assert!(denied.is_null() || denied["code"] == code, "{answer:?}");
+        denied.is_null()
+    };
+    calls.iter().filter(let_through).count()
+}
+
+#[test]
+fn limits_hold_for_a_thousand_calls_at_once() {
+    let queue = ("HUSK_CELLS_MAX_QUEUED", "1000");
+    let mut host = Host::start_with(&[
+        queue,
+        ("HUSK_LIMITS_REQUESTS_PER_MINUTE", "100"),
+        ("HUSK_LIMITS_CONCURRENT_PER_SESSION", "0"),
+    ]);
+    let begun = Instant::now();
+    let calls = thousand(&mut host, "'rate'");
+    let through = admitted(&mut host, &calls, "requests_per_minute");
+    let since = begun.elapsed().as_secs_f64().ceil() as usize;
+    assert!((100..=100 + since * 100 / 60).contains(&through), "{through} in {since} s");
+
+    let mut host = Host::start_with(&[
+        queue,
+        ("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"),
+        ("HUSK_LIMITS_CONCURRENT_PER_SESSION", "7"),
+    ]);
+    let calls = thousand(&mut host, COUNTS);
+    // What is refused is answered at once, so the rest is under way once the last is refused.
+    assert_eq!(host.result(calls[999]).structured()["denied"]["code"], "concurrent_calls");
+    let_go(&host);
+    assert_eq!(admitted(&mut host, &calls[..999], "concurrent_calls"), 7);
+    assert_eq!(runs(&host), 7);
 }

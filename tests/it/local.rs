@@ -39,8 +39,14 @@ impl Home {
 
     /// A host and its server, which has run `code` in the session `name`.
     fn host(&self, name: &str, code: &str) -> Host {
+        self.host_with(&[], name, code)
+    }
+
+    /// The same with these settings.
+    fn host_with(&self, settings: &[(&str, &str)], name: &str, code: &str) -> Host {
         let workspace = tempfile::tempdir().unwrap();
         let mut command = self.husk();
+        command.envs(settings.iter().copied());
         command.arg("--python").arg(python()).args(["--session", name]);
         command.current_dir(workspace.path());
         let mut host = Host::run(command, workspace);
@@ -330,4 +336,20 @@ fn a_user_lets_refused_calls_through_and_a_host_cannot() {
     let ran = home.run(&["guard", "reset"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("husk sessions"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_attached_cell_that_a_limit_refuses_is_tried_again_when_the_limit_says() {
+    let home = Home::new();
+    // One more every three seconds, after twenty at once.
+    let settings = [("HUSK_LIMITS_REQUESTS_PER_MINUTE", "20"), ("HUSK_DEDUP_MODE", "off")];
+    let mut host = home.host_with(&settings, "g", "n = 0");
+    while host.cell("n += 1").structured()["denied"].is_null() {}
+    let ran = home.run(&["run", "--attach", "g", "-c", "print('through')"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "through\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("limit reached") && ran.stderr.contains("again in"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use base64::Engine;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use crate::{
     app,
+    base::backoff::{Again, Backoff},
     config::Config,
     guard::{dedup, limiter},
     mcp::{
@@ -53,6 +55,10 @@ pub struct Args {
 
 /// The exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
+
+/// How long a run waits for a limit to free. The one of calls a minute never takes longer; for those
+/// of an hour it is better to be told.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What is to be run, and where it comes from.
 struct Source {
@@ -170,7 +176,7 @@ async fn each(
     stop: &CancellationToken,
 ) -> Outcome {
     for (number, cell) in (1..).zip(cells) {
-        let answer = match client.run_cell(session, &cell.code, stop).await {
+        let answer = match admitted(client, session, &cell.code, stop).await {
             Ok(answer) => answer,
             Err(ClientError::Cancelled) => return Ok(INTERRUPTED.into()),
             Err(error) => return Err(error.into()),
@@ -182,6 +188,27 @@ async fn each(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a cell; one that a limit refuses is tried again when the limit says.
+async fn admitted(
+    client: &Client,
+    session: Option<&str>,
+    code: &str,
+    stop: &CancellationToken,
+) -> Result<CellAnswer, ClientError> {
+    let patience = Backoff { cap: LONGEST_WAIT, retries: 10, ..Backoff::default() };
+    for number in 0.. {
+        let answer = client.run_cell(session, code, stop).await?;
+        let again = answer.retry_after().map_or(Again::No, Again::After);
+        let Some(wait) = patience.next(number, again, 0.5) else { return Ok(answer) };
+        tracing::info!("{}; again in {:.1} s", answer.text.trim_end(), wait.as_secs_f64());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    Err(ClientError::Cancelled)
 }
 
 /// Prints what has not been printed while the cell ran.
