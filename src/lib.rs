@@ -27,14 +27,18 @@
 //! 1. The host writes `tools/call notebook_run_cell` on standard input → [`mcp::transport::stdio`],
 //!    where each call gets its place in the order (`mcp::order`). This user's other processes
 //!    (`husk run --attach`) come to the same server over [`mcp::transport::local`].
-//! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`] and makes a
-//!    [`guard::ToolCall`].
+//! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`]; `mcp::identity` makes a
+//!    [`guard::ToolCall`] of it: who calls, what in canonical form ([`base::canon`]), at what price
+//!    ([`base::budget`]), and whether it is one that came before and is still under way.
 //! 3. The call passes the layers of [`guard`]: [`guard::trace`] opens a span and meters,
-//!    [`guard::deadline`] bounds, [`guard::contain`] ends it when the caller gives up and catches
-//!    panics.
+//!    [`guard::dedup`] refuses what gets nowhere, [`guard::breaker`] what is broken,
+//!    [`guard::limiter`] what there is no room for, and reserves the rest; [`guard::deadline`] bounds,
+//!    [`guard::contain`] ends it when the caller gives up and catches panics. `app::ledger` keeps what
+//!    was used in the [`store`].
 //! 4. [`mcp::tools::run_cell`] reads the arguments and asks [`sandbox::Sandboxes::queue`], in its turn.
-//!    What it gets is a [`sandbox::CellRun`], whose life does not depend on the call; `mcp::attend`
-//!    waits for it as long as the host lets a call take, and asks the user what the cell asks.
+//!    What it gets is a [`sandbox::CellRun`], whose life does not depend on the call: a call that is
+//!    sent twice gets the same one, and the cell stops when all who claim it (`sandbox::claim`) have
+//!    given up. `mcp::attend` waits for it as long as the host lets a call take, and asks the user what the cell asks.
 //! 5. The session's task takes cells in order. What may follow what is decided in
 //!    [`sandbox::state`]; if no kernel runs, [`sandbox::launch`] finds an interpreter
 //!    ([`sandbox::python`]), and [`jail::Process`] starts it under an init of its own.
@@ -45,7 +49,8 @@
 //! 8. A cell that does not end is interrupted, signalled, and at last killed with its kernel; a
 //!    kernel that dies is seen at once, and what it had printed is read from [`kernel::journal`].
 //! 9. The cell is written to its session's [`notebook`] before anybody is told of its end.
-//! 10. [`mcp::reply`] is the one place where the outcome becomes an MCP result.
+//! 10. [`mcp::reply`] is the one place where the outcome becomes an MCP result. On the way out the
+//!     limiter settles the real cost, the breaker and dedup remember, and the span closes.
 
 pub mod app;
 pub mod base;

@@ -100,8 +100,8 @@ async fn load(store: &Store, guards: &Guards) -> Result<(), StoreError> {
     guards.meter.load(totals.filter_map(|row| {
         // A tool that there is no more.
         let tool = tools::ALL.iter().find(|tool| tool.name == row.tool)?.name;
-        let TotalRow { calls, tokens, faults, denied, .. } = row;
-        let counts = Counts { calls, tokens, faults, denied, joined: 0 };
+        let TotalRow { calls, tokens, faults, denied, joined, .. } = row;
+        let counts = Counts { calls, tokens, faults, denied, joined };
         Some((row.principal.into(), tool, counts))
     }));
     Ok(())
@@ -124,6 +124,7 @@ async fn flush(store: &Store, guards: &Guards) -> Result<(), StoreError> {
         tokens: counts.tokens,
         faults: counts.faults,
         denied: counts.denied,
+        joined: counts.joined,
         since: now,
     });
     let arrivals = changes.arrivals.iter().map(|(principal, micros)| Arrival {

@@ -4,55 +4,25 @@
 //! all when a handler panics, so that the caller waits for ever. Here the token is raced against
 //! the call, whose future is dropped, and panics are caught.
 
-use std::{
-    any::Any,
-    panic::AssertUnwindSafe,
-    task::{Context, Poll},
-};
+use std::{any::Any, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
-use tower::{Layer, Service};
 
-use super::{Answer, Answering, ToolCall};
-
-/// Puts [`Contain`] around a service.
-#[derive(Debug, Clone, Copy)]
-pub struct ContainLayer;
-
-impl<S> Layer<S> for ContainLayer {
-    type Service = Contain<S>;
-
-    fn layer(&self, inner: S) -> Contain<S> {
-        Contain { inner }
-    }
-}
+use super::{Answer, Answering, Guard, Tool, ToolCall};
 
 /// See the module's documentation.
-#[derive(Debug, Clone)]
-pub struct Contain<S> {
-    inner: S,
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Contain;
 
-impl<S, P> Service<ToolCall<P>> for Contain<S>
-where
-    S: Service<ToolCall<P>> + Clone + Send + 'static,
-    P: Send + 'static,
-    S::Response: Answer,
-    S::Error: Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Answering<S::Response, S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: ToolCall<P>) -> Self::Future {
+impl Guard for Contain {
+    fn call<S, P>(&self, call: ToolCall<P>, inner: &mut S) -> Answering<S::Response, S::Error>
+    where
+        S: Tool<P>,
+        P: Send + 'static,
+    {
         let cancelled = call.cancelled.clone();
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let ready = inner.clone();
+        let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
             // The call is made inside, so that a panic before the first await is caught too.
             let answer = AssertUnwindSafe(async move { inner.call(call).await }).catch_unwind();
@@ -76,9 +46,12 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use tower::ServiceExt;
+    use tower::{Layer, ServiceExt};
 
-    use crate::guard::test_support::{Said, call};
+    use crate::guard::{
+        GuardLayer,
+        test_support::{Said, call},
+    };
 
     use super::*;
 
@@ -87,7 +60,7 @@ mod tests {
         let panics = tower::service_fn(|_: ToolCall<()>| -> std::future::Ready<Result<Said, ()>> {
             panic!("boom {}", 1)
         });
-        let said = ContainLayer.layer(panics).oneshot(call("x")).await.unwrap();
+        let said = GuardLayer(Contain).layer(panics).oneshot(call("x")).await.unwrap();
         assert_eq!(said.text, "panicked: boom 1");
     }
 
@@ -104,7 +77,7 @@ mod tests {
         });
         let call = call("x");
         let token = call.cancelled.clone();
-        let answer = tokio::spawn(ContainLayer.layer(hangs).oneshot(call));
+        let answer = tokio::spawn(GuardLayer(Contain).layer(hangs).oneshot(call));
         token.cancel();
         assert_eq!(answer.await.unwrap().unwrap().text, "cancelled");
         assert!(dropped.await.is_err());

@@ -3,48 +3,20 @@
 //! Tools have their own, shorter timeouts and give better answers; this layer is for the case that
 //! one of them fails to. The inner future is dropped, which cancels what it was doing.
 
-use std::task::{Context, Poll};
-
-use tower::{Layer, Service};
-
-use super::{Answer, Answering, ToolCall};
-
-/// Puts [`Deadline`] around a service.
-#[derive(Debug, Clone, Copy)]
-pub struct DeadlineLayer;
-
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
-
-    fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner }
-    }
-}
+use super::{Answer, Answering, Guard, Tool, ToolCall};
 
 /// See the module's documentation.
-#[derive(Debug, Clone)]
-pub struct Deadline<S> {
-    inner: S,
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline;
 
-impl<S, P> Service<ToolCall<P>> for Deadline<S>
-where
-    S: Service<ToolCall<P>>,
-    S::Response: Answer,
-    S::Error: Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Answering<S::Response, S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: ToolCall<P>) -> Self::Future {
+impl Guard for Deadline {
+    fn call<S, P>(&self, call: ToolCall<P>, inner: &mut S) -> Answering<S::Response, S::Error>
+    where
+        S: Tool<P>,
+        P: Send + 'static,
+    {
         let deadline = call.deadline;
-        let answer = self.inner.call(call);
+        let answer = inner.call(call);
         Box::pin(async move {
             match tokio::time::timeout(deadline, answer).await {
                 Ok(result) => result,
@@ -58,9 +30,12 @@ where
 mod tests {
     use std::time::Duration;
 
-    use tower::ServiceExt;
+    use tower::{Layer, ServiceExt};
 
-    use crate::guard::test_support::{Said, call};
+    use crate::guard::{
+        GuardLayer,
+        test_support::{Said, call},
+    };
 
     use super::*;
 
@@ -72,7 +47,7 @@ mod tests {
     async fn a_call_that_hangs_is_answered_at_its_deadline() {
         let hangs = tower::service_fn(|_: ToolCall<()>| std::future::pending::<Result<Said, ()>>());
         let begun = tokio::time::Instant::now();
-        let said = DeadlineLayer.layer(hangs).oneshot(in_time()).await.unwrap();
+        let said = GuardLayer(Deadline).layer(hangs).oneshot(in_time()).await.unwrap();
         assert_eq!(said.text, "late after 5s");
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
     }
@@ -80,7 +55,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_in_time_passes() {
         let quick = tower::service_fn(async |_: ToolCall<()>| Ok::<_, ()>(Said::done("done")));
-        let said = DeadlineLayer.layer(quick).oneshot(in_time()).await.unwrap();
+        let said = GuardLayer(Deadline).layer(quick).oneshot(in_time()).await.unwrap();
         assert_eq!(said.text, "done");
     }
 }

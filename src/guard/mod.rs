@@ -20,6 +20,7 @@ pub mod deadline;
 pub mod dedup;
 mod keyed;
 pub mod limiter;
+mod shell;
 pub mod trace;
 pub mod usage;
 mod window;
@@ -35,6 +36,7 @@ use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 use crate::base::canon::Digest;
 
 pub use dedup::trail::Signature;
+pub use shell::{Guard, GuardLayer, Guarded, Tool};
 
 /// How many principals are remembered: of more, those that called least recently are forgotten.
 pub const MOST_PRINCIPALS: usize = 100_000;
@@ -211,12 +213,12 @@ where
 {
     BoxCloneSyncService::new(
         ServiceBuilder::new()
-            .layer(trace::TraceLayer::new(Arc::clone(&guards.meter)))
-            .layer(dedup::DedupLayer::new(Arc::clone(&guards.trails)))
-            .layer(breaker::BreakerLayer::new(Arc::clone(&guards.breakers)))
-            .layer(limiter::LimiterLayer::new(Arc::clone(&guards.accounts)))
-            .layer(deadline::DeadlineLayer)
-            .layer(contain::ContainLayer)
+            .layer(GuardLayer(trace::Trace::new(Arc::clone(&guards.meter))))
+            .layer(GuardLayer(dedup::Dedup::new(Arc::clone(&guards.trails))))
+            .layer(GuardLayer(breaker::Breaker::new(Arc::clone(&guards.breakers))))
+            .layer(GuardLayer(limiter::Limiter::new(Arc::clone(&guards.accounts))))
+            .layer(GuardLayer(deadline::Deadline))
+            .layer(GuardLayer(contain::Contain))
             .service(tool),
     )
 }

@@ -90,12 +90,13 @@ where
     service.call(call).await.unwrap()
 }
 
-pub(crate) type Tool = Mock<ToolCall<()>, Said>;
+/// A tool whose answers the test gives by hand, behind a guard.
+pub(crate) type Behind<G> = Guarded<G, Mock<ToolCall<()>, Said>>;
 
-/// A layer around a tool whose answers the test gives by hand.
-pub(crate) fn by_hand<L: Layer<Tool>>(layer: &L) -> (L::Service, Handle<ToolCall<()>, Said>) {
+/// A guard around such a tool.
+pub(crate) fn by_hand<G: Clone>(guard: G) -> (Behind<G>, Handle<ToolCall<()>, Said>) {
     let (tool, handle) = mock::pair();
-    (layer.layer(tool), handle)
+    (GuardLayer(guard).layer(tool), handle)
 }
 
 /// Whether no call has reached the tool.

@@ -2,71 +2,42 @@
 //!
 //! It changes nothing. Arguments and answers are not logged: they are the user's.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use tokio::time::Instant;
-use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{
-    Answer, Answering, Ending, ToolCall,
+    Answer, Answering, Ending, Guard, Tool, ToolCall,
     usage::{Counts, Meter},
 };
 
-/// Puts [`Trace`] around a service.
+/// See the module's documentation.
 #[derive(Debug, Clone)]
-pub struct TraceLayer {
+pub struct Trace {
     meter: Arc<Meter>,
 }
 
-impl TraceLayer {
-    /// A layer that enters calls into `meter`.
+impl Trace {
+    /// A guard that enters calls into `meter`.
     #[must_use]
     pub fn new(meter: Arc<Meter>) -> Self {
         Self { meter }
     }
 }
 
-impl<S> Layer<S> for TraceLayer {
-    type Service = Trace<S>;
-
-    fn layer(&self, inner: S) -> Trace<S> {
-        Trace { inner, meter: Arc::clone(&self.meter) }
-    }
-}
-
-/// See the module's documentation.
-#[derive(Debug, Clone)]
-pub struct Trace<S> {
-    inner: S,
-    meter: Arc<Meter>,
-}
-
-impl<S, P> Service<ToolCall<P>> for Trace<S>
-where
-    S: Service<ToolCall<P>>,
-    S::Response: Answer,
-    S::Error: Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Answering<S::Response, S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: ToolCall<P>) -> Self::Future {
+impl Guard for Trace {
+    fn call<S, P>(&self, call: ToolCall<P>, inner: &mut S) -> Answering<S::Response, S::Error>
+    where
+        S: Tool<P>,
+        P: Send + 'static,
+    {
         let (principal, tool, cost) =
             (Arc::clone(&call.who.principal), call.signature.tool, call.cost);
         let span = tracing::info_span!("tool_call", tool, session = &*call.who.session);
         let meter = Arc::clone(&self.meter);
         let begun = Instant::now();
-        let answer = self.inner.call(call);
+        let answer = inner.call(call);
         let traced = async move {
             let result = answer.await;
             let counts = result.as_ref().map_or(Counts::FAULT, |answer| counted(answer, cost));
@@ -102,7 +73,7 @@ mod tests {
     #[tokio::test]
     async fn each_answer_is_counted_for_what_it_is() {
         let meter = Arc::new(Meter::new(Instant::now()));
-        let (mut trace, mut tool) = by_hand(&TraceLayer::new(Arc::clone(&meter)));
+        let (mut trace, mut tool) = by_hand(Trace::new(Arc::clone(&meter)));
         let shared = Said { shared: true, ..Said::done("x") };
         let said = [Said::done("x"), Said::of("x", fault()), Said::of("x", Ending::Denied), shared];
         for said in said {

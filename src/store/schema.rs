@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[(
         tokens INTEGER NOT NULL,
         faults INTEGER NOT NULL,
         denied INTEGER NOT NULL,
+        joined INTEGER NOT NULL,
         since INTEGER NOT NULL,
         latest INTEGER NOT NULL,
         PRIMARY KEY (principal, tool)

@@ -41,6 +41,8 @@ pub struct TotalRow {
     pub faults: u64,
     /// Calls that a guard refused.
     pub denied: u64,
+    /// Calls that were told of an execution which another call had begun.
+    pub joined: u64,
     /// The minute since 1970 of the first call. Of two that are added, the earlier one stays.
     pub since: u64,
 }
@@ -83,13 +85,14 @@ const ADD_MINUTE: &str =
         tokens = min(tokens + excluded.tokens, 9223372036854775807)";
 
 const ADD_TOTAL: &str = "INSERT INTO usage_total
-        (principal, tool, calls, tokens, faults, denied, since, latest)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        (principal, tool, calls, tokens, faults, denied, joined, since, latest)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT (principal, tool) DO UPDATE SET
         calls = min(calls + excluded.calls, 9223372036854775807),
         tokens = min(tokens + excluded.tokens, 9223372036854775807),
         faults = min(faults + excluded.faults, 9223372036854775807),
         denied = min(denied + excluded.denied, 9223372036854775807),
+        joined = min(joined + excluded.joined, 9223372036854775807),
         since = min(since, excluded.since),
         latest = max(latest, excluded.latest)";
 
@@ -102,7 +105,7 @@ const FORGET_MINUTES: &str = "DELETE FROM usage WHERE minute < ?1 OR minute > ?2
 /// An arrival time that has passed says nothing any more.
 const FORGET_ARRIVALS: &str = "DELETE FROM arrival WHERE micros < ?1";
 
-const TOTALS: &str = "SELECT principal, tool, calls, tokens, faults, denied, since
+const TOTALS: &str = "SELECT principal, tool, calls, tokens, faults, denied, joined, since
     FROM usage_total
     WHERE principal IN (
         SELECT principal FROM usage_total GROUP BY principal ORDER BY max(latest) DESC LIMIT ?1)
@@ -171,7 +174,8 @@ impl Store {
                     tokens: number(&row, 3)?,
                     faults: number(&row, 4)?,
                     denied: number(&row, 5)?,
-                    since: number(&row, 6)?,
+                    joined: number(&row, 6)?,
+                    since: number(&row, 7)?,
                 })
             })
             .fetch_all(&self.readers)
@@ -215,6 +219,7 @@ async fn write(to: &mut SqliteConnection, changes: &UsageChanges) -> Result<(), 
             .bind(signed(row.tokens))
             .bind(signed(row.faults))
             .bind(signed(row.denied))
+            .bind(signed(row.joined))
             .bind(signed(row.since))
             .bind(signed(changes.now))
             .execute(&mut *to)

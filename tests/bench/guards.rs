@@ -9,14 +9,15 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use husk::{
     base::canon::Digest,
     guard::{
-        Answer, Denial, Ending, Guards, Policy, Repeats, Settings, Signature, ToolCall, Who,
-        breaker::BreakerLayer,
-        contain::ContainLayer,
-        deadline::DeadlineLayer,
-        dedup::DedupLayer,
-        limiter::{self, LimiterLayer},
+        Answer, Denial, Ending, GuardLayer, Guards, Policy, Repeats, Settings, Signature, ToolCall,
+        Who,
+        breaker::Breaker,
+        contain::Contain,
+        deadline::Deadline,
+        dedup::Dedup,
+        limiter::{self, Limiter},
         stack,
-        trace::TraceLayer,
+        trace::Trace,
     },
 };
 use tokio::{runtime::Runtime, time::Instant};
@@ -97,12 +98,20 @@ where
 fn costs(criterion: &mut Criterion) {
     let (guards, inner) = (guards(), tower::service_fn(tool));
     measure(criterion, "no guard", inner);
-    measure(criterion, "trace", TraceLayer::new(Arc::clone(&guards.meter)).layer(inner));
-    measure(criterion, "dedup", DedupLayer::new(Arc::clone(&guards.trails)).layer(inner));
-    measure(criterion, "breaker", BreakerLayer::new(Arc::clone(&guards.breakers)).layer(inner));
-    measure(criterion, "limiter", LimiterLayer::new(Arc::clone(&guards.accounts)).layer(inner));
-    measure(criterion, "deadline", DeadlineLayer.layer(inner));
-    measure(criterion, "contain", ContainLayer.layer(inner));
+    measure(criterion, "trace", GuardLayer(Trace::new(Arc::clone(&guards.meter))).layer(inner));
+    measure(criterion, "dedup", GuardLayer(Dedup::new(Arc::clone(&guards.trails))).layer(inner));
+    measure(
+        criterion,
+        "breaker",
+        GuardLayer(Breaker::new(Arc::clone(&guards.breakers))).layer(inner),
+    );
+    measure(
+        criterion,
+        "limiter",
+        GuardLayer(Limiter::new(Arc::clone(&guards.accounts))).layer(inner),
+    );
+    measure(criterion, "deadline", GuardLayer(Deadline).layer(inner));
+    measure(criterion, "contain", GuardLayer(Contain).layer(inner));
     measure(criterion, "the whole stack", stack(inner, &guards));
 }
 

@@ -8,18 +8,13 @@
 pub mod heart;
 pub mod settings;
 
-use std::{
-    future::ready,
-    num::NonZeroUsize,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::ready, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
-use super::{Answer, Answering, Denial, Ending, MOST_SESSIONS, ToolCall, Who, keyed::Keyed};
+use super::{
+    Answer, Answering, Denial, Ending, Guard, MOST_SESSIONS, Tool, ToolCall, Who, keyed::Keyed,
+};
 use heart::{Breaker as Heart, Permit, Refusal, Verdict, Word};
 pub use settings::Settings;
 
@@ -120,53 +115,28 @@ impl Drop for Held {
     }
 }
 
-/// Puts [`Breaker`] around a service.
+/// See the module's documentation.
 #[derive(Debug, Clone)]
-pub struct BreakerLayer {
+pub struct Breaker {
     breakers: Arc<Breakers>,
 }
 
-impl BreakerLayer {
-    /// A layer with these breakers.
+impl Breaker {
+    /// A guard with these breakers.
     #[must_use]
     pub fn new(breakers: Arc<Breakers>) -> Self {
         Self { breakers }
     }
 }
 
-impl<S> Layer<S> for BreakerLayer {
-    type Service = Breaker<S>;
-
-    fn layer(&self, inner: S) -> Breaker<S> {
-        Breaker { inner, breakers: Arc::clone(&self.breakers) }
-    }
-}
-
-/// See the module's documentation.
-#[derive(Debug, Clone)]
-pub struct Breaker<S> {
-    inner: S,
-    breakers: Arc<Breakers>,
-}
-
-impl<S, P> Service<ToolCall<P>> for Breaker<S>
-where
-    S: Service<ToolCall<P>>,
-    S::Response: Answer,
-    S::Error: Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Answering<S::Response, S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: ToolCall<P>) -> Self::Future {
+impl Guard for Breaker {
+    fn call<S, P>(&self, call: ToolCall<P>, inner: &mut S) -> Answering<S::Response, S::Error>
+    where
+        S: Tool<P>,
+        P: Send + 'static,
+    {
         if !call.policy.breaks || call.attends {
-            return Box::pin(self.inner.call(call));
+            return Box::pin(inner.call(call));
         }
         let breakers = Arc::clone(&self.breakers);
         let key = (call.who.clone(), call.signature.tool);
@@ -178,7 +148,7 @@ where
             }
         };
         let mut held = Held { breakers, key, permit };
-        let answer = self.inner.call(call);
+        let answer = inner.call(call);
         Box::pin(async move {
             let result = answer.await;
             let verdict = match &result {
@@ -216,18 +186,19 @@ fn denial(refusal: &Refusal, tool: &str) -> Denial {
 
 #[cfg(test)]
 mod tests {
+    use tower::Service;
     use tower_test::mock::Handle;
 
-    use crate::guard::test_support::{Said, Tool, answer, by_hand, call, fault, is_idle, who};
+    use crate::guard::test_support::{Behind, Said, answer, by_hand, call, fault, is_idle, who};
 
     use super::*;
 
-    fn layer(settings: Settings) -> (Breaker<Tool>, Handle<ToolCall<()>, Said>) {
-        by_hand(&BreakerLayer::new(Arc::new(Breakers::new(settings))))
+    fn layer(settings: Settings) -> (Behind<Breaker>, Handle<ToolCall<()>, Said>) {
+        by_hand(Breaker::new(Arc::new(Breakers::new(settings))))
     }
 
     async fn run(
-        breaker: &mut Breaker<Tool>,
+        breaker: &mut Behind<Breaker>,
         tool: &mut Handle<ToolCall<()>, Said>,
         end: Ending,
     ) -> Said {
@@ -244,7 +215,7 @@ mod tests {
         }
         assert_eq!(answer(&mut breaker, call("b")).await.text, "breaker: breaker_open");
         assert!(is_idle(&mut tool));
-        let shown = breaker.breakers.shown("p", Instant::now());
+        let shown = breaker.guard.breakers.shown("p", Instant::now());
         assert_eq!((shown[0].state, shown[0].cause.as_str()), (Word::Open, "the kernel died"));
         assert_eq!(shown[0].probe_in, Some(Duration::from_secs(30)));
         // Another session goes on.
@@ -255,7 +226,7 @@ mod tests {
         assert_eq!(tokio::join!(answer(&mut breaker, other), answered).0.end, Ending::Done);
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(run(&mut breaker, &mut tool, Ending::Done).await.end, Ending::Done);
-        assert_eq!(breaker.breakers.shown("p", Instant::now()), []);
+        assert_eq!(breaker.guard.breakers.shown("p", Instant::now()), []);
     }
 
     #[tokio::test(start_paused = true)]
@@ -293,7 +264,10 @@ mod tests {
                 run(&mut breaker, &mut tool, end.clone()).await;
             }
             assert_eq!(answer(&mut breaker, call("a")).await.end, Ending::Denied);
-            assert_eq!(breaker.breakers.reset(|who, tool| &*who.session == "s" && tool == "t"), 1);
+            assert_eq!(
+                breaker.guard.breakers.reset(|who, tool| &*who.session == "s" && tool == "t"),
+                1
+            );
             run(&mut breaker, &mut tool, Ending::Done).await;
         }
     }

@@ -1,15 +1,8 @@
 //! The layer itself, and the trails of all sessions.
 
-use std::{
-    future::ready,
-    num::NonZeroUsize,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::ready, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
 use super::{
     says,
@@ -17,7 +10,7 @@ use super::{
     trail::{Came, Repetition, Signature, Trail},
 };
 use crate::guard::{
-    Answer, Answering, Ending, MOST_SESSIONS, Repeats, ToolCall, Who, keyed::Keyed,
+    Answer, Answering, Ending, Guard, MOST_SESSIONS, Repeats, Tool, ToolCall, Who, keyed::Keyed,
 };
 
 /// The calls of every session that follow one another.
@@ -88,55 +81,30 @@ impl Trails {
     }
 }
 
-/// Puts [`Dedup`] around a service.
+/// See the module's documentation.
 #[derive(Debug, Clone)]
-pub struct DedupLayer {
+pub struct Dedup {
     trails: Arc<Trails>,
 }
 
-impl DedupLayer {
-    /// A layer that remembers calls in `trails`.
+impl Dedup {
+    /// A guard that remembers calls in `trails`.
     #[must_use]
     pub fn new(trails: Arc<Trails>) -> Self {
         Self { trails }
     }
 }
 
-impl<S> Layer<S> for DedupLayer {
-    type Service = Dedup<S>;
-
-    fn layer(&self, inner: S) -> Dedup<S> {
-        Dedup { inner, trails: Arc::clone(&self.trails) }
-    }
-}
-
-/// See the module's documentation.
-#[derive(Debug, Clone)]
-pub struct Dedup<S> {
-    inner: S,
-    trails: Arc<Trails>,
-}
-
-impl<S, P> Service<ToolCall<P>> for Dedup<S>
-where
-    S: Service<ToolCall<P>>,
-    S::Response: Answer,
-    S::Error: Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Answering<S::Response, S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: ToolCall<P>) -> Self::Future {
+impl Guard for Dedup {
+    fn call<S, P>(&self, call: ToolCall<P>, inner: &mut S) -> Answering<S::Response, S::Error>
+    where
+        S: Tool<P>,
+        P: Send + 'static,
+    {
         let repeats = call.policy.repeats;
         let passes = repeats == Repeats::Exempt || call.attends || call.may_repeat;
         if passes || self.trails.settings.mode == Mode::Off {
-            return Box::pin(self.inner.call(call));
+            return Box::pin(inner.call(call));
         }
         let (who, signature, judged) =
             (call.who.clone(), call.signature, repeats == Repeats::Judged);
@@ -146,7 +114,7 @@ where
             return Box::pin(ready(Ok(S::Response::denied(denial))));
         }
         let trails = Arc::clone(&self.trails);
-        let answer = self.inner.call(call);
+        let answer = inner.call(call);
         Box::pin(async move {
             let answer = answer.await?;
             let failed = match answer.ending() {
@@ -168,17 +136,17 @@ where
 mod tests {
     use tower_test::mock::Handle;
 
-    use crate::guard::test_support::{Said, Tool, answer, by_hand, call, is_idle, who};
+    use crate::guard::test_support::{Behind, Said, answer, by_hand, call, is_idle, who};
 
     use super::*;
 
-    fn layer() -> (Dedup<Tool>, Handle<ToolCall<()>, Said>) {
-        by_hand(&DedupLayer::new(Arc::new(Trails::new(Settings::default()))))
+    fn layer() -> (Behind<Dedup>, Handle<ToolCall<()>, Said>) {
+        by_hand(Dedup::new(Arc::new(Trails::new(Settings::default()))))
     }
 
     /// A call that the tool answers so.
     async fn run(
-        dedup: &mut Dedup<Tool>,
+        dedup: &mut Behind<Dedup>,
         tool: &mut Handle<ToolCall<()>, Said>,
         call: ToolCall<()>,
         said: Said,
@@ -225,7 +193,7 @@ mod tests {
                 assert_eq!(run(&mut dedup, &mut tool, call("a"), said.clone()).await.hints, 0);
             }
         }
-        assert_eq!(dedup.trails.streaks("p", Instant::now()), []);
+        assert_eq!(dedup.guard.trails.streaks("p", Instant::now()), []);
     }
 
     #[tokio::test]
@@ -251,11 +219,11 @@ mod tests {
             run(&mut dedup, &mut tool, call("a"), Said::of("NameError", Ending::Raised)).await;
         }
         assert_eq!(answer(&mut dedup, call("a")).await.text, "dedup: same_error");
-        let streaks = dedup.trails.streaks("p", Instant::now());
+        let streaks = dedup.guard.trails.streaks("p", Instant::now());
         let [streak] = streaks.as_slice() else { panic!("{streaks:?}") };
         assert_eq!((streak.tool, streak.times, streak.same_result), ("t", 3, 3));
-        assert_eq!(dedup.trails.streaks("q", Instant::now()), []);
-        assert_eq!(dedup.trails.forget(|who| &*who.session == "s"), 1);
+        assert_eq!(dedup.guard.trails.streaks("q", Instant::now()), []);
+        assert_eq!(dedup.guard.trails.forget(|who| &*who.session == "s"), 1);
         run(&mut dedup, &mut tool, call("a"), Said::of("NameError", Ending::Raised)).await;
     }
 }

@@ -13,6 +13,6 @@ mod says;
 pub mod settings;
 pub mod trail;
 
-pub use layer::{Dedup, DedupLayer, Streak, Trails};
+pub use layer::{Dedup, Streak, Trails};
 pub use says::CODES;
 pub use settings::Settings;

@@ -12,67 +12,37 @@ mod pace;
 mod reservation;
 pub mod settings;
 
-use std::{
-    future::ready,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{future::ready, sync::Arc};
 
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
-use super::{Answer, Answering, Ending, ToolCall};
+use super::{Answer, Answering, Ending, Guard, Tool, ToolCall};
 pub use accounts::{Accounts, Standing, Wanted};
 pub use changes::Changes;
 pub use over::{CODES, Limit, Over};
 pub use reservation::Reservation;
 pub use settings::{Budget, Settings};
 
-/// Puts [`Limiter`] around a service.
+/// See the module's documentation.
 #[derive(Debug, Clone)]
-pub struct LimiterLayer {
+pub struct Limiter {
     accounts: Arc<Accounts>,
 }
 
-impl LimiterLayer {
-    /// A layer that charges these accounts.
+impl Limiter {
+    /// A guard that charges these accounts.
     #[must_use]
     pub fn new(accounts: Arc<Accounts>) -> Self {
         Self { accounts }
     }
 }
 
-impl<S> Layer<S> for LimiterLayer {
-    type Service = Limiter<S>;
-
-    fn layer(&self, inner: S) -> Limiter<S> {
-        Limiter { inner, accounts: Arc::clone(&self.accounts) }
-    }
-}
-
-/// See the module's documentation.
-#[derive(Debug, Clone)]
-pub struct Limiter<S> {
-    inner: S,
-    accounts: Arc<Accounts>,
-}
-
-impl<S, P> Service<ToolCall<P>> for Limiter<S>
-where
-    S: Service<ToolCall<P>>,
-    S::Response: Answer,
-    S::Error: Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Answering<S::Response, S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: ToolCall<P>) -> Self::Future {
+impl Guard for Limiter {
+    fn call<S, P>(&self, call: ToolCall<P>, inner: &mut S) -> Answering<S::Response, S::Error>
+    where
+        S: Tool<P>,
+        P: Send + 'static,
+    {
         let wanted = Wanted {
             tokens: call.cost,
             cell: call.policy.runs,
@@ -85,7 +55,7 @@ where
             Err(over) => return Box::pin(ready(Ok(S::Response::denied(over.denial())))),
         };
         let arguments = call.cost;
-        let answer = self.inner.call(call);
+        let answer = inner.call(call);
         Box::pin(async move {
             let answer = answer.await?;
             match answer.ending() {

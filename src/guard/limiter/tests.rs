@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tower::Service;
 use tower_test::mock::Handle;
 
 use crate::guard::{
     Who,
-    test_support::{Said, Tool, answer, by_hand, call, is_idle, who},
+    test_support::{Behind, Said, answer, by_hand, call, is_idle, who},
 };
 
 use super::*;
@@ -22,12 +23,12 @@ fn wanted(tokens: u64) -> Wanted {
     Wanted { tokens, cell: true, ran: Duration::ZERO, refusable: true, free: false }
 }
 
-fn layer(settings: Settings) -> (Limiter<Tool>, Handle<ToolCall<()>, Said>) {
-    by_hand(&LimiterLayer::new(accounts(settings)))
+fn layer(settings: Settings) -> (Behind<Limiter>, Handle<ToolCall<()>, Said>) {
+    by_hand(Limiter::new(accounts(settings)))
 }
 
 async fn run(
-    limiter: &mut Limiter<Tool>,
+    limiter: &mut Behind<Limiter>,
     tool: &mut Handle<ToolCall<()>, Said>,
     call: ToolCall<()>,
     said: Said,
@@ -47,7 +48,7 @@ async fn what_is_over_a_limit_is_denied_and_not_charged() {
         assert_eq!(answer(&mut limiter, call("a")).await.text, "limiter: requests_per_minute");
     }
     assert!(is_idle(&mut tool));
-    let over = limiter.accounts.take(&who("p", "s"), wanted(0), Instant::now()).unwrap_err();
+    let over = limiter.guard.accounts.take(&who("p", "s"), wanted(0), Instant::now()).unwrap_err();
     assert_eq!(over.retry_after, Some(Duration::from_secs(30)));
     let denial = over.denial();
     assert_eq!(denial.retry_after_s, Some(30.0));
@@ -66,8 +67,9 @@ async fn a_call_is_charged_what_it_has_cost() {
     let (mut limiter, mut tool) = layer(Settings::default());
     let said = |cost, end| Said { cost, ..Said::of("x", end) };
     let call = || ToolCall { cost: 10, ..call("a") };
-    let tokens =
-        |limiter: &Limiter<Tool>| limiter.accounts.standing("p", Instant::now()).hour_tokens;
+    let tokens = |limiter: &Behind<Limiter>| {
+        limiter.guard.accounts.standing("p", Instant::now()).hour_tokens
+    };
     run(&mut limiter, &mut tool, call(), said(90, Ending::Done)).await;
     assert_eq!(tokens(&limiter), 100);
     // Given up: nothing was answered. A second answer about one execution costs nothing.
@@ -79,7 +81,7 @@ async fn a_call_is_charged_what_it_has_cost() {
     assert_eq!(tokens(&limiter), 110);
     drop(dropped);
     assert_eq!(tokens(&limiter), 100);
-    assert_eq!(limiter.accounts.of_session(&who("p", "s")), (3, 100));
+    assert_eq!(limiter.guard.accounts.of_session(&who("p", "s")), (3, 100));
     // It leaves after an hour.
     tokio::time::advance(Duration::from_secs(3600)).await;
     assert_eq!(tokens(&limiter), 0);

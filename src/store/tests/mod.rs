@@ -36,7 +36,7 @@ fn minute(principal: &str, minute: u64, calls: u64, tokens: u64) -> UsageRow {
 
 fn total(principal: &str, tool: &str, calls: u64, since: u64) -> TotalRow {
     let (principal, tool) = (principal.to_owned(), tool.to_owned());
-    TotalRow { principal, tool, calls, tokens: 10 * calls, faults: 1, denied: 2, since }
+    TotalRow { principal, tool, calls, tokens: 10 * calls, faults: 1, denied: 2, joined: 3, since }
 }
 
 fn arrival(principal: &str, micros: u64) -> Arrival {

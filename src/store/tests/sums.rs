@@ -69,7 +69,7 @@ async fn numbers_add_up_and_the_rest_keeps_the_outermost() {
     }
     let usage = store.usage_since(0).await.unwrap();
     assert_eq!(usage, [minute("a", NOW, 12, 120)]);
-    let expected = TotalRow { faults: 3, denied: 6, ..total("a", "run", 15, NOW - 9) };
+    let expected = TotalRow { faults: 3, denied: 6, joined: 9, ..total("a", "run", 15, NOW - 9) };
     assert_eq!(store.totals().await.unwrap(), [expected]);
     let latest = NOW * 60_000_000 + 2 * u64::from(u32::MAX);
     assert_eq!(store.arrivals().await.unwrap(), [arrival("a", latest)]);
@@ -125,7 +125,7 @@ async fn more_principals_than_fit_leave_out_those_that_called_longest_ago() {
     run(
         &mut other,
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000)
-            INSERT INTO usage_total SELECT 'p' || n, 'run', 1, 1, 0, 0, 1, 1 FROM numbers",
+            INSERT INTO usage_total SELECT 'p' || n, 'run', 1, 1, 0, 0, 0, 1, 1 FROM numbers",
     )
     .await;
     let newest = vec![total("new", "wait", 1, NOW), total("new", "run", 1, NOW)];
