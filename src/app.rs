@@ -28,6 +28,7 @@ use crate::{
     },
     sandbox::{
         Sandboxes,
+        isolate::Tried,
         launch::Launcher,
         python::{Surroundings, Wanted},
     },
@@ -110,7 +111,9 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         notebook: config.notebook.clone(),
         private,
         init: jail::own_binary(),
+        isolation: config.sandbox.clone(),
         found: Mutex::new(None),
+        tried: Tried::default(),
     }
 }
 
@@ -131,6 +134,7 @@ fn default_workspace(folder: &Path, data: &Path, session: &SessionName) -> PathB
 /// [`AppError`].
 pub async fn serve(config: &Config) -> Result<(), AppError> {
     jail::raise_open_files();
+    jail::hide_from_others();
     let context = context(config)?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.

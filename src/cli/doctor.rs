@@ -11,7 +11,7 @@ use crate::{
     app,
     base::ids::SessionName,
     config::{Config, Faults, Loaded},
-    jail,
+    jail::Report,
     kernel::spec,
     sandbox::{Cell, Sandboxes, Status, launch::Launcher, python, run_folder},
 };
@@ -84,7 +84,6 @@ async fn all(loaded: Result<Loaded, Faults>) -> Vec<Check> {
     checks.push(interpreter(&launcher).await);
     checks.push(kernelspecs(&launcher));
     checks.push(sockets());
-    checks.push(isolation());
     checks.extend(cell(launcher, &config).await);
     checks
 }
@@ -158,15 +157,32 @@ fn told(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn isolation() -> Check {
-    let found = format!("{}: cells can do what this user can", jail::ISOLATION);
+/// What holds the kernel that was started.
+fn isolation(report: &Report) -> Check {
+    let mut found = format!("{} (asked for: {})", report.effective, report.requested);
+    for layer in &report.layers {
+        let state = format!("{:?}", layer.state).to_lowercase();
+        found.push_str(&format!("\n{} {state}: {}", layer.name, layer.detail));
+    }
+    for gap in &report.gaps {
+        found.push_str(&format!("\nknown to be open: {gap}"));
+    }
+    for passed_over in &report.passed_over {
+        found.push_str(&format!("\nnot used: {passed_over}"));
+    }
     Check::good("isolation", found)
 }
 
 /// A real kernel and a real cell.
 async fn cell(launcher: Launcher, config: &Config) -> Vec<Check> {
-    let workspace = std::env::temp_dir();
-    let sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
+    let workspace = match tempfile::tempdir() {
+        Ok(workspace) => workspace,
+        Err(error) => {
+            let mend = "set TMPDIR to a folder that you may write";
+            return vec![Check::bad("workspace", error.to_string(), mend)];
+        }
+    };
+    let sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace.path().to_owned());
     let code = if config.kernel.is_some() { "" } else { "print(6 * 7)" };
     let cell = Cell {
         code: code.to_owned(),
@@ -178,6 +194,7 @@ async fn cell(launcher: Launcher, config: &Config) -> Vec<Check> {
     let ran = sandboxes.run(&SessionName::fresh(), cell).await;
     let started = sandboxes.status(None).into_iter().find_map(|snapshot| snapshot.facts);
     sandboxes.close().await;
+    let held = started.as_ref().and_then(|facts| facts.isolation.as_deref()).map(isolation);
     let started = started.map(|facts| {
         Check::good("kernel start", format!("{} on {}", facts.kernel, facts.language))
     });
@@ -196,7 +213,7 @@ async fn cell(launcher: Launcher, config: &Config) -> Vec<Check> {
             "do what is said here, or give another --python",
         ),
     };
-    started.into_iter().chain([ran]).collect()
+    started.into_iter().chain(held).chain([ran]).collect()
 }
 
 #[expect(clippy::print_stdout, reason = "the command's own output")]

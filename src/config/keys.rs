@@ -79,6 +79,9 @@ fn leaf(key: String, schema: &Json, default: Option<&toml::Value>) -> Key {
 }
 
 fn kind_of(schema: &Json) -> (Kind, String) {
+    if let Some(words) = words_of(schema) {
+        return (Kind::Text, format!("one of {words}"));
+    }
     let (kind, expected) = match type_name(schema) {
         Some("integer") => (Kind::Toml, whole_number(schema)),
         Some("number") => (Kind::Toml, "a number"),
@@ -87,6 +90,13 @@ fn kind_of(schema: &Json) -> (Kind, String) {
         _ => (Kind::Text, "a text in quotes"),
     };
     (kind, expected.to_owned())
+}
+
+/// The words that alone may stand there, as `"a", "b"`.
+fn words_of(schema: &Json) -> Option<String> {
+    let variants = schema.get("oneOf")?.as_array()?;
+    let words = variants.iter().map(|variant| Some(variant.get("const")?.to_string()));
+    Some(words.collect::<Option<Vec<_>>>()?.join(", "))
 }
 
 /// The type; of an optional one (`["string", "null"]`) the part that is not null.

@@ -123,6 +123,13 @@ fn build(settings: &Settings, home: Option<&Path>) -> Result<Config, Unfit> {
                 .map_err(|wrong| Unfit::Path { key, wrong })?;
         }
     }
+    for (key, list) in config.path_lists_mut() {
+        for path in list {
+            let Some(setting) = settings.get(key) else { continue };
+            *path = paths::resolve(key, path, &setting.base, home)
+                .map_err(|wrong| Unfit::Path { key, wrong })?;
+        }
+    }
     Ok(config)
 }
 

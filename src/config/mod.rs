@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::{breaker, dedup, limiter};
+use crate::jail;
 use crate::kernel::{output, relay};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings};
@@ -62,6 +63,8 @@ pub struct Config {
     pub output: output::Settings,
     /// How sessions are recorded.
     pub notebook: record::Settings,
+    /// How kernels are isolated, and what they may reach.
+    pub sandbox: jail::Settings,
     /// What a kernel may send before it is ended.
     pub wire: relay::Settings,
     /// Which repeated calls are refused.
@@ -86,6 +89,7 @@ impl Default for Config {
             launch: LaunchSettings::default(),
             output: output::Settings::default(),
             notebook: record::Settings::default(),
+            sandbox: jail::Settings::default(),
             wire: relay::Settings::default(),
             dedup: dedup::Settings::default(),
             breaker: breaker::Settings::default(),
@@ -119,6 +123,14 @@ impl Config {
         ]
     }
 
+    /// The settings that are lists of paths, under their keys.
+    fn path_lists_mut(&mut self) -> [(&'static str, &mut Vec<PathBuf>); 2] {
+        [
+            ("sandbox.fs_read", &mut self.sandbox.fs_read),
+            ("sandbox.fs_write", &mut self.sandbox.fs_write),
+        ]
+    }
+
     /// What is out of range, under its dotted key. Each setting is judged by itself: a limit that
     /// depends on another setting would accuse a source that says only one of the two.
     fn faults(&self) -> Vec<(String, String)> {
@@ -127,6 +139,7 @@ impl Config {
             ("launch", self.launch.faults()),
             ("output", self.output.faults()),
             ("notebook", self.notebook.faults()),
+            ("sandbox", self.sandbox.faults()),
             ("wire", self.wire.faults()),
             ("dedup", self.dedup.faults()),
             ("breaker", self.breaker.faults()),

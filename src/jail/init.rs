@@ -1,20 +1,20 @@
 //! The init of one kernel: what this binary does when it is run as `husk __init`.
 //!
-//! Its standard input is a socket to the server, the lifeline. On it the server sends signal
-//! numbers, one byte each, which go to the kernel's process group; init answers with the lines
-//! `started PID`, `failed REASON`, `exited CODE` or `killed SIGNAL`. When the kernel ends or the
+//! Its standard input is a socket to the server, the lifeline. On it the server sends the plan, then
+//! signal numbers, one byte each, which go to the kernel's process group; init answers with the
+//! lines of [`word`], and at last with `exited CODE` or `killed SIGNAL`. When the kernel ends or the
 //! lifeline closes, init kills everything that descends from it, removes the run folder, and ends.
 //! It is single-purpose and small: no runtime, no configuration, no logging.
+//!
+//! At level `namespaces` it splits: one stays outside, waits and removes the run folder; the other
+//! is process 1 of the sandbox and does the rest. Everything that is done to make a sandbox is done
+//! here, where there is one thread, and never between fork and exec of the server.
 
 use std::{
     ffi::OsString,
     io::{Read, Write},
-    os::{
-        fd::AsFd,
-        unix::{net::UnixStream, process::CommandExt},
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,7 +24,13 @@ use rustix::{
     process::{self, Pid, WaitId, WaitIdOptions, WaitOptions},
 };
 
-use super::tree;
+#[cfg(target_os = "linux")]
+use super::{
+    bridge,
+    settings::Level,
+    spaces::{self, Side},
+};
+use super::{plan::Plan, start, tree, word};
 
 /// The word that makes this binary an init.
 pub const WORD: &str = "__init";
@@ -51,21 +57,117 @@ pub fn run_if_asked() {
 }
 
 fn supervise(run_folder: Option<&Path>, command: Vec<OsString>) -> i32 {
-    let lifeline = match lifeline() {
-        Ok(lifeline) => Arc::new(lifeline),
-        // Without a lifeline nobody asked for this: a person typed the word.
-        Err(_) => return 2,
-    };
+    // Without a lifeline and a plan nobody asked for this: a person typed the word.
+    let Ok(lifeline) = lifeline() else { return 2 };
+    let Ok(plan) = word::receive(&lifeline) else { return 2 };
     // A terminal's Ctrl-C is for the server, which tells init what to do.
     let _ = process::setsid();
     adopt_orphans();
-    let kernel = match start(command) {
-        Ok(kernel) => kernel,
-        Err(reason) => {
-            tell(&lifeline, &format!("failed {reason}"));
+    tend_to(Arc::new(lifeline), run_folder, command, &plan)
+}
+
+#[cfg(target_os = "linux")]
+fn tend_to(
+    lifeline: Arc<UnixStream>,
+    run_folder: Option<&Path>,
+    command: Vec<OsString>,
+    plan: &Plan,
+) -> i32 {
+    spaces::close_on_exec();
+    if plan.level != Level::Namespaces {
+        return tend(lifeline, run_folder, command, plan);
+    }
+    match spaces::fork() {
+        Ok(Side::Child) => build(lifeline, command, plan),
+        Ok(Side::Parent(_)) => stay_outside(lifeline, run_folder),
+        Err(error) => {
+            tell(&lifeline, &format!("denied fork: {error}"));
+            1
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tend_to(
+    lifeline: Arc<UnixStream>,
+    run_folder: Option<&Path>,
+    command: Vec<OsString>,
+    plan: &Plan,
+) -> i32 {
+    tend(lifeline, run_folder, command, plan)
+}
+
+/// Makes the sandbox; becomes, by another fork, its process 1.
+#[cfg(target_os = "linux")]
+fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, plan: &Plan) -> i32 {
+    let inside = spaces::enter(plan).and_then(|pieces| {
+        let side = spaces::fork().map_err(|error| ("fork into the sandbox", error))?;
+        Ok((side, pieces))
+    });
+    let settled = match inside {
+        Ok((Side::Parent(_), _)) => return 0,
+        Ok((Side::Child, pieces)) => spaces::settle(plan, &pieces),
+        Err(failure) => Err(failure),
+    };
+    let bridges = settled.and_then(|()| {
+        bridge::open(&plan.bridges).map_err(|error| ("reach the kernel's ports", error))
+    });
+    match bridges {
+        Ok(bridges) => {
+            let after = || {
+                spaces::retire();
+                bridge::serve(bridges);
+            };
+            tend_then(lifeline, None, command, plan, after)
+        }
+        Err((step, error)) => {
+            tell(&lifeline, &format!("denied {step}: {error}"));
+            1
+        }
+    }
+}
+
+/// Waits until everything in the sandbox has ended, then removes the run folder.
+#[cfg(target_os = "linux")]
+fn stay_outside(lifeline: Arc<UnixStream>, run_folder: Option<&Path>) -> i32 {
+    drop(lifeline);
+    // The server must see the lifeline close when process 1, which has the other copy, ends.
+    if let Ok(nothing) = std::fs::File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(nothing);
+    }
+    while !matches!(process::wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+    end(run_folder);
+    0
+}
+
+fn tend(
+    lifeline: Arc<UnixStream>,
+    run_folder: Option<&Path>,
+    command: Vec<OsString>,
+    plan: &Plan,
+) -> i32 {
+    tend_then(lifeline, run_folder, command, plan, || ())
+}
+
+/// Starts the kernel, does `after`, and stays until the kernel or the server has ended.
+fn tend_then(
+    lifeline: Arc<UnixStream>,
+    run_folder: Option<&Path>,
+    command: Vec<OsString>,
+    plan: &Plan,
+    after: impl FnOnce(),
+) -> i32 {
+    let (kernel, layers) = match start::start(command, plan) {
+        Ok(started) => started,
+        Err(line) => {
+            tell(&lifeline, &line);
             return 1;
         }
     };
+    after();
+    for layer in layers.iter().filter_map(|layer| serde_json::to_string(layer).ok()) {
+        tell(&lifeline, &format!("layer {layer}"));
+    }
     tell(&lifeline, &format!("started {}", kernel.as_raw_nonzero()));
     let target: Target = Arc::new(Mutex::new(Some(kernel)));
     let listener = {
@@ -93,34 +195,6 @@ fn adopt_orphans() {
 
 #[cfg(not(target_os = "linux"))]
 fn adopt_orphans() {}
-
-fn start(command: Vec<OsString>) -> Result<Pid, String> {
-    let mut words = command.into_iter();
-    let program = words.next().ok_or("no program given")?;
-    let mut command = Command::new(&program);
-    command.args(words).stdin(Stdio::null());
-    own_session(&mut command);
-    let child =
-        command.spawn().map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| "no process id".to_owned())
-}
-
-/// The kernel leads a session of its own, so that its group can be signalled, and dies with init.
-#[expect(
-    unsafe_code,
-    reason = "the closure runs between fork and exec and makes two system calls only"
-)]
-fn own_session(command: &mut Command) {
-    // SAFETY: setsid and prctl are async-signal-safe; nothing is allocated or locked.
-    unsafe {
-        command.pre_exec(|| {
-            process::setsid()?;
-            #[cfg(target_os = "linux")]
-            process::set_parent_process_death_signal(Some(process::Signal::KILL))?;
-            Ok(())
-        });
-    }
-}
 
 fn tell(mut lifeline: &UnixStream, line: &str) {
     // A server that is gone needs no answer; its end is seen by the other thread.

@@ -3,18 +3,44 @@
 //! The only module with system calls of its own. The server does not start kernels itself: it runs
 //! this same binary again as a small init ([`init`]), which starts the kernel, adopts and reaps all
 //! that descends from it, and holds one end of a lifeline. When the server goes, however it goes,
-//! the lifeline closes and init kills everything below it. No isolation yet: [`ISOLATION`] says so.
+//! the lifeline closes and init kills everything below it.
+//!
+//! How strongly a kernel is isolated is decided in [`choose`], what it may touch in [`plan`]; init
+//! carries it out: [`root`] and [`spaces`] make a sandbox, [`confine`] with [`files`] and [`calls`]
+//! takes the rest from the kernel itself. [`report`] tells what came of it.
 
+#[cfg(target_os = "linux")]
+mod bridge;
+#[cfg(target_os = "linux")]
+mod calls;
+pub mod choose;
+#[cfg(target_os = "linux")]
+mod confine;
 mod file_system;
+#[cfg(target_os = "linux")]
+mod files;
 mod folder;
 mod handles;
 pub mod init;
+pub mod plan;
 mod process;
+pub mod report;
+#[cfg(target_os = "linux")]
+mod root;
+pub mod settings;
+#[cfg(target_os = "linux")]
+mod spaces;
+mod start;
 mod tree;
+mod word;
 
+pub use choose::Unavailable;
 pub use file_system::network_file_system;
 pub use folder::{Folder, Stamp};
+pub use plan::{Bridge, Ground, Plan};
 pub use process::{Command, Exit, Process, Signal, SpawnError, own_binary};
+pub use report::Report;
+pub use settings::{Isolation, Level, Network, Settings};
 pub use tree::Usage;
 
 /// Raises this process's limit of open files to what it may be: a kernel takes about twenty of the
@@ -40,5 +66,23 @@ pub fn user_id() -> u32 {
 /// some walk through all numbers.
 const ENOUGH_FILES: u64 = 65_536;
 
-/// The isolation in force for every kernel.
-pub const ISOLATION: &str = "none";
+/// Bytes of memory that this machine has; where that cannot be told, no bound is drawn from it.
+#[must_use]
+pub fn machine_memory() -> u64 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = told.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    kilobytes.map_or(u64::MAX, |kilobytes| kilobytes.saturating_mul(1024))
+}
+
+/// Keeps other processes of this user from reading this one's memory and environment.
+pub fn hide_from_others() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            tracing::warn!(%error, "other processes of this user can read husk's memory");
+        }
+    }
+}

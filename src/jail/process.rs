@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -25,7 +25,11 @@ use tokio::{
 use super::{
     handles::Handles,
     init,
+    plan::Plan,
+    report::Layer,
+    settings::Level,
     tree::{self, Usage},
+    word::{self, Word},
 };
 
 /// How long what a dead kernel had written is waited for.
@@ -44,8 +48,8 @@ pub struct Command {
     pub program: OsString,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Where it starts.
-    pub folder: PathBuf,
+    /// How it is isolated, and where it starts.
+    pub plan: Plan,
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
     /// A folder that is removed when everything has ended.
@@ -143,6 +147,14 @@ pub enum SpawnError {
     /// The init could not start the program.
     #[error("cannot start {0}")]
     Program(String),
+    /// The isolation could not be made.
+    #[error("cannot isolate the kernel at level `{level}`: cannot {why}")]
+    Denied {
+        /// The level.
+        level: Level,
+        /// The step, and the cause.
+        why: String,
+    },
     /// The init ended before it told anything.
     #[error("husk's init ended before the kernel had started")]
     Silent,
@@ -153,6 +165,7 @@ pub struct Process {
     pid: u32,
     handles: Arc<Handles>,
     lifeline: OwnedWriteHalf,
+    layers: Vec<Layer>,
     exit: watch::Receiver<Option<Exit>>,
     log: Arc<Mutex<VecDeque<u8>>>,
     /// Closed when both streams have ended.
@@ -168,7 +181,8 @@ impl Process {
     /// [`SpawnError`].
     pub async fn spawn(command: &Command) -> Result<Self, SpawnError> {
         let failed = |source| SpawnError::Init { path: command.init.clone(), source };
-        let (mut child, lifeline) = start(command).map_err(failed)?;
+        let (mut child, mut lifeline) = start(command).map_err(failed)?;
+        lifeline.write_all(&word::sent(&command.plan).map_err(failed)?).await.map_err(failed)?;
         let init = child.id().and_then(|pid| i32::try_from(pid).ok());
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let (reading, log_ended) = watch::channel(());
@@ -181,12 +195,19 @@ impl Process {
         }
         let (reader, writer) = lifeline.into_split();
         let mut lines = BufReader::new(reader);
-        let pid = first_line(&mut lines).await?;
+        let (seen, layers) = first_lines(&mut lines, command.plan.level).await?;
+        let pid = outside(&command.plan, init, seen);
         let (exit_tx, exit) = watch::channel(None);
         let (ended, init_ended) = watch::channel(false);
         let handles = Arc::new(Handles::hold(init, pid));
         tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles)));
-        Ok(Self { pid, handles, lifeline: writer, exit, log, log_ended, init_ended, _tasks: tasks })
+        let lifeline = writer;
+        Ok(Self { pid, handles, lifeline, layers, exit, log, log_ended, init_ended, _tasks: tasks })
+    }
+
+    /// What its sandbox says of itself.
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.layers
     }
 
     /// The kernel's process id.
@@ -276,7 +297,6 @@ fn start(command: &Command) -> io::Result<(Child, UnixStream)> {
         .arg(&command.run_folder)
         .arg(&command.program)
         .args(&command.args)
-        .current_dir(&command.folder)
         .env_clear()
         .envs(command.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -286,14 +306,38 @@ fn start(command: &Command) -> io::Result<(Child, UnixStream)> {
     Ok((child, ours))
 }
 
-async fn first_line(lines: &mut BufReader<OwnedReadHalf>) -> Result<u32, SpawnError> {
-    let mut line = String::new();
-    lines.read_line(&mut line).await.map_err(|_| SpawnError::Silent)?;
-    match line.trim_end().split_once(' ') {
-        Some(("started", pid)) => pid.parse().map_err(|_| SpawnError::Silent),
-        Some(("failed", reason)) => Err(SpawnError::Program(reason.to_owned())),
-        _ => Err(SpawnError::Silent),
+/// The kernel's process id as its init sees it, and the layers that hold it.
+async fn first_lines(
+    lines: &mut BufReader<OwnedReadHalf>,
+    level: Level,
+) -> Result<(u32, Vec<Layer>), SpawnError> {
+    let mut layers = Vec::new();
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line).await.map_err(|_| SpawnError::Silent)?;
+        match Word::parse(&line) {
+            Some(Word::Layer(layer)) => layers.push(layer),
+            Some(Word::Started(pid)) => return Ok((pid, layers)),
+            Some(Word::Failed(reason)) => return Err(SpawnError::Program(reason)),
+            Some(Word::Denied(why)) => return Err(SpawnError::Denied { level, why }),
+            None => return Err(SpawnError::Silent),
+        }
     }
+}
+
+/// The process id of this machine for the one of the sandbox; 0, which no process has, for a kernel
+/// that has ended at once.
+#[cfg(target_os = "linux")]
+fn outside(plan: &Plan, init: Option<i32>, inside: u32) -> u32 {
+    match plan.level {
+        Level::Namespaces => init.and_then(|init| tree::outside(init, inside)).unwrap_or(0),
+        _ => inside,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn outside(_plan: &Plan, _init: Option<i32>, inside: u32) -> u32 {
+    inside
 }
 
 /// Waits for the line that tells the end, then reaps the init.

@@ -40,6 +40,30 @@ pub(super) fn usage_below(root: i32) -> Option<Usage> {
     })
 }
 
+/// The process below `root` that is number `inside` in its own process namespace.
+#[cfg(target_os = "linux")]
+pub(super) fn outside(root: i32, inside: u32) -> Option<u32> {
+    below(root).into_iter().filter_map(|pid| u32::try_from(pid).ok()).find(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let mut numbers = numbers.unwrap_or_default().split_whitespace();
+        numbers.next_back() == Some(inside.to_string().as_str()) && numbers.next().is_some()
+    })
+}
+
+/// How many tasks this user has on the machine, threads too.
+#[cfg(target_os = "linux")]
+pub(super) fn tasks_of_this_user() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let me = rustix::process::getuid().as_raw();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let entry = entry.ok()?;
+        entry.file_name().to_str()?.parse::<u32>().ok()?;
+        (entry.metadata().ok()?.uid() == me).then(|| entry.path().join("task"))
+    });
+    processes.map(|tasks| fs::read_dir(tasks).map_or(0, |tasks| tasks.count() as u64)).sum()
+}
+
 fn stats_below(root: i32) -> Vec<Stat> {
     let mut others: Vec<Stat> = fs::read_dir("/proc")
         .into_iter()

@@ -77,6 +77,9 @@ pub enum ConnectionError {
     },
 }
 
+/// The ports that a bridged kernel listens on, in the order of its connection file.
+pub const BRIDGED: [u16; 5] = [9001, 9002, 9003, 9004, 9005];
+
 /// Which transport a kernel gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
@@ -84,31 +87,40 @@ pub enum Wire {
     Ipc,
     /// Ports on 127.0.0.1, for kernels that cannot do unix sockets.
     Tcp,
+    /// Such ports where only the kernel is; sockets in the run folder lead there.
+    Bridged,
 }
 
 impl Connection {
-    /// Prepares a connection in `outer`, which the kernel may see, and `inner`, which it may not;
-    /// both exist and belong to this user alone.
+    /// The name of its file in the run folder.
+    pub const FILE: &str = "connection.json";
+
+    /// Prepares a connection in `outer`, which the kernel may see, as `seen`, and `inner`, which it
+    /// may not; both exist and belong to this user alone.
     ///
     /// # Errors
     /// [`ConnectionError`].
-    pub fn prepare(outer: &Path, inner: &Path, wire: Wire) -> Result<Self, ConnectionError> {
+    pub fn prepare(
+        outer: &Path,
+        seen: &Path,
+        inner: &Path,
+        wire: Wire,
+    ) -> Result<Self, ConnectionError> {
         let failed = |source| ConnectionError::Io { path: outer.to_owned(), source };
         let key = Secret::new(ids::random_hex(32));
         if key.reveal().is_empty() {
             return Err(ConnectionError::NoKey);
         }
-        let longest =
-            outer.join("k-5").as_os_str().len().max(inner.join("control").as_os_str().len());
-        if longest > MAX_SOCKET_PATH {
+        let names = [outer.join("k-9005"), seen.join("k-9005"), inner.join("control")];
+        if names.iter().any(|name| name.as_os_str().len() > MAX_SOCKET_PATH) {
             return Err(ConnectionError::TooLong(outer.to_owned()));
         }
-        let info = info(outer, wire, &key).map_err(failed)?;
+        let info = info(seen, wire, &key).map_err(failed)?;
         let endpoint = |port| match wire {
-            Wire::Ipc => Endpoint::Ipc(outer.join(format!("k-{port}"))),
+            Wire::Ipc | Wire::Bridged => Endpoint::Ipc(outer.join(format!("k-{port}"))),
             Wire::Tcp => Endpoint::Tcp((Ipv4Addr::LOCALHOST, port).into()),
         };
-        let file = outer.join("connection.json");
+        let file = outer.join(Self::FILE);
         write_private(&file, &info).map_err(failed)?;
         Ok(Self {
             shell: endpoint(info.shell_port),
@@ -161,12 +173,15 @@ impl Connection {
 }
 
 /// What the kernel is told. Over unix sockets a "port" is the ending of a socket's name.
-fn info(outer: &Path, wire: Wire, key: &Secret) -> io::Result<ConnectionInfo> {
+fn info(seen: &Path, wire: Wire, key: &Secret) -> io::Result<ConnectionInfo> {
+    let local = || "127.0.0.1".to_owned();
     let (transport, ip, ports) = match wire {
         Wire::Ipc => {
-            (Transport::IPC, outer.join("k").to_string_lossy().into_owned(), [1, 2, 3, 4, 5])
+            (Transport::IPC, seen.join("k").to_string_lossy().into_owned(), [1, 2, 3, 4, 5])
         }
-        Wire::Tcp => (Transport::TCP, "127.0.0.1".to_owned(), free_ports()?),
+        Wire::Tcp => (Transport::TCP, local(), free_ports()?),
+        // All are free where nobody else is.
+        Wire::Bridged => (Transport::TCP, local(), BRIDGED),
     };
     let [shell_port, iopub_port, stdin_port, control_port, hb_port] = ports;
     Ok(ConnectionInfo {
@@ -208,7 +223,8 @@ mod tests {
     #[test]
     fn the_file_is_private_and_names_the_sockets() {
         let dir = tempfile::tempdir().unwrap();
-        let connection = Connection::prepare(dir.path(), dir.path(), Wire::Ipc).unwrap();
+        let connection =
+            Connection::prepare(dir.path(), dir.path(), dir.path(), Wire::Ipc).unwrap();
         assert_eq!(connection.iopub, Endpoint::Ipc(dir.path().join("k-2")));
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &std::fs::metadata(&connection.file).unwrap().permissions(),
@@ -231,7 +247,7 @@ mod tests {
     #[test]
     fn a_folder_too_long_for_sockets_is_named() {
         let long = PathBuf::from(format!("/{}", "x".repeat(110)));
-        let error = Connection::prepare(&long, &long, Wire::Ipc).unwrap_err();
+        let error = Connection::prepare(&long, &long, &long, Wire::Ipc).unwrap_err();
         assert!(error.to_string().contains("too long for unix sockets"), "{error}");
     }
 }

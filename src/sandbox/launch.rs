@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -16,13 +16,14 @@ use tokio::sync::watch;
 use super::{
     LaunchSettings, Source,
     body::Body,
+    isolate::Tried,
     plan::{Plan, Program},
     python::{self, Interpreter, Progress, Wanted},
     run_folder::{Run, RunError},
 };
 use crate::{
     base::ids::SessionName,
-    jail::{self, Process},
+    jail::{self, Process, choose::Choice},
     kernel::{
         Client, ConnectError, Info,
         connection::{Connection, ConnectionError, Wire},
@@ -57,8 +58,12 @@ pub struct Launcher {
     pub private: PathBuf,
     /// The binary that becomes each kernel's init.
     pub init: PathBuf,
+    /// How kernels are isolated.
+    pub isolation: jail::Settings,
     /// The interpreter that was found, so that it is looked for once.
     pub found: Mutex<Option<Interpreter>>,
+    /// The isolation that was found to hold.
+    pub tried: Tried,
 }
 
 /// A kernel that answers.
@@ -88,6 +93,8 @@ pub struct Facts {
     pub pid: Option<u32>,
     /// Its init's process id.
     pub init_pid: Option<i32>,
+    /// What holds it, where husk started it.
+    pub isolation: Option<Arc<jail::Report>>,
     /// Optional features that it says it has, for example `kernel subshells`.
     pub features: Vec<String>,
     /// When it answered first.
@@ -103,6 +110,7 @@ impl Facts {
             program,
             pid: None,
             init_pid: None,
+            isolation: None,
             features: info.features.clone(),
             started: SystemTime::now(),
         }
@@ -132,6 +140,21 @@ pub enum LaunchError {
     /// The connection could not be prepared.
     #[error("cannot prepare the kernel's connection")]
     Connection(#[source] ConnectionError),
+    /// No isolation that may be used works here.
+    #[error("cannot isolate the kernel")]
+    Isolation(#[source] jail::Unavailable),
+    /// The settings open too much, or promise what the level cannot give.
+    #[error("cannot isolate the kernel as the settings say")]
+    Refused(#[source] jail::plan::Refused),
+    /// The kernel is not isolated as it should be.
+    #[error("the kernel was started and ended again")]
+    Unproven(#[source] jail::choose::Unproven),
+    /// The kernel speaks TCP only.
+    #[error(
+        "this kernel can only be spoken to over TCP, which level `landlock` denies without \
+         `sandbox.network = \"full\"`; level `namespaces` needs no such permission"
+    )]
+    NoTcp,
     /// The process could not be started.
     #[error("cannot start the kernel's process")]
     Spawn(#[source] jail::SpawnError),
@@ -205,11 +228,12 @@ impl Launcher {
         };
         std::fs::create_dir_all(workspace)
             .map_err(|source| LaunchError::Workspace { path: workspace.to_owned(), source })?;
+        let choice = self.choice(&program, workspace).await?;
         let (first, second) = program.wires();
-        let started = self.attempt(&program, first, session, workspace).await;
+        let started = self.attempt(&program, &choice, first, session, workspace).await;
         match (started, second) {
             (Err(LaunchError::Died { .. }), Some(second)) => {
-                self.attempt(&program, second, session, workspace).await
+                self.attempt(&program, &choice, second, session, workspace).await
             }
             (started, _) => started,
         }
@@ -219,16 +243,20 @@ impl Launcher {
     async fn attempt(
         &self,
         program: &Program,
+        choice: &Choice,
         wire: Wire,
         session: &SessionName,
         workspace: &Path,
     ) -> Result<Kernel, LaunchError> {
         let run = Run::make().map_err(LaunchError::Run)?;
-        let connection =
-            Connection::prepare(&run.outer, &run.inner, wire).map_err(LaunchError::Connection)?;
-        let plan = program.plan(&run, &connection).map_err(LaunchError::Run)?;
-        tracing::debug!(%session, ?wire, command = ?plan.command, "starting a kernel");
-        self.start(plan, workspace, run, &connection).await
+        let (jail, wire) = self.confinement(choice, program, wire, workspace, &run)?;
+        let seen = jail.seen_run(&run.outer);
+        let connection = Connection::prepare(&run.outer, &seen, &run.inner, wire)
+            .map_err(LaunchError::Connection)?;
+        let environment = self.variables(&jail);
+        let plan = program.plan(&run, &jail, environment).map_err(LaunchError::Run)?;
+        tracing::debug!(%session, ?wire, level = %jail.level, command = ?plan.command, "starting a kernel");
+        self.start(plan, jail, choice, run, &connection).await
     }
 
     /// The kernelspec that was asked for.
@@ -272,7 +300,8 @@ impl Launcher {
     async fn start(
         &self,
         plan: Plan,
-        workspace: &Path,
+        jail: jail::Plan,
+        choice: &Choice,
         run: Run,
         connection: &Connection,
     ) -> Result<Kernel, LaunchError> {
@@ -281,7 +310,7 @@ impl Launcher {
         let command = jail::Command {
             program: program.clone(),
             args: words.collect(),
-            folder: workspace.to_owned(),
+            plan: jail,
             environment: plan.environment,
             run_folder: run.folder.path().to_owned(),
             init: self.init.clone(),
@@ -291,11 +320,15 @@ impl Launcher {
             Ok(spawned) => spawned.map_err(LaunchError::Spawn)?,
             Err(_elapsed) => return Err(LaunchError::Spawn(jail::SpawnError::Silent)),
         };
+        let isolation = choice.report(&command.plan, &process);
         let launched = plan.journal.is_some();
         let client = self.connected(connection, plan.journal, &process, &program).await?;
+        // One that died at once could not be looked at; of that its end is told.
+        let isolation = isolation.map_err(LaunchError::Unproven)?;
         let facts = Facts {
             pid: Some(process.pid()),
             init_pid: process.init_pid(),
+            isolation: Some(Arc::new(isolation)),
             ..Facts::of(client.info(), program.into())
         };
         Ok(Kernel {

@@ -12,6 +12,7 @@ mod clock;
 mod course;
 mod error;
 mod inspect;
+pub mod isolate;
 mod keeper;
 pub mod launch;
 mod plan;

@@ -9,6 +9,7 @@ use super::{
     python::Interpreter,
     run_folder::{Run, RunError},
 };
+use crate::jail;
 use crate::kernel::{
     connection::{Connection, Wire},
     journal::Journal,
@@ -50,13 +51,18 @@ impl Program {
         }
     }
 
-    /// How it is started in `run`, to listen at `connection`.
-    pub(super) fn plan(&self, run: &Run, connection: &Connection) -> Result<Plan, RunError> {
+    /// How it is started in `run`, held by `jail`, with the variables of `environment`.
+    pub(super) fn plan(
+        &self,
+        run: &Run,
+        jail: &jail::Plan,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Plan, RunError> {
         match self {
             Self::Python(interpreter, spec) => {
-                for_python(interpreter, spec.as_ref(), run, connection)
+                for_python(interpreter, spec.as_ref(), run, jail, environment)
             }
-            Self::Other(spec) => Ok(for_spec(spec, connection)),
+            Self::Other(spec) => Ok(for_spec(spec, &jail.seen_run(&run.outer), environment)),
         }
     }
 }
@@ -70,25 +76,24 @@ fn for_python(
     interpreter: &Interpreter,
     spec: Option<&Spec>,
     run: &Run,
-    connection: &Connection,
+    jail: &jail::Plan,
+    mut environment: Vec<(OsString, OsString)>,
 ) -> Result<Plan, RunError> {
     let failed = |source| RunError { path: run.outer.clone(), source };
-    let launcher = run.outer.join("launcher.py");
-    std::fs::write(&launcher, LAUNCHER).map_err(failed)?;
-    let journal_path = run.outer.join("journal");
-    let journal = Journal::create(&journal_path).map_err(failed)?;
+    let seen = jail.seen_run(&run.outer);
+    std::fs::write(run.outer.join("launcher.py"), LAUNCHER).map_err(failed)?;
+    let journal = Journal::create(&run.outer.join("journal")).map_err(failed)?;
     let command = [
         interpreter.executable.clone().into_os_string(),
         // As the interpreter was probed: without the packages in the user's home.
         "-s".into(),
-        launcher.into_os_string(),
-        connection.file.clone().into_os_string(),
-        journal_path.into_os_string(),
+        seen.join("launcher.py").into_os_string(),
+        seen.join(Connection::FILE).into_os_string(),
+        seen.join("journal").into_os_string(),
         // History is the user's file, and writing it costs a millisecond a cell.
         "--HistoryManager.enabled=False".into(),
     ];
-    let mut environment = inherited();
-    set(&mut environment, "IPYTHONDIR", run.outer.join("ipython").into_os_string());
+    set(&mut environment, "IPYTHONDIR", jail.scratch.join("ipython").into_os_string());
     activate(interpreter, &mut environment);
     for (name, value) in spec.iter().flat_map(|spec| &spec.environment) {
         set(&mut environment, name, value.into());
@@ -102,33 +107,23 @@ fn for_python(
     })
 }
 
-fn for_spec(spec: &Spec, connection: &Connection) -> Plan {
-    let mut environment = inherited();
+fn for_spec(spec: &Spec, seen: &Path, mut environment: Vec<(OsString, OsString)>) -> Plan {
     for (name, value) in &spec.environment {
         set(&mut environment, name, value.into());
     }
     let interrupts_by_message = spec.interrupts_by_message;
-    let mut command = spec.command(&connection.file);
+    let mut command = spec.command(&seen.join(Connection::FILE));
     if let (Some(first), Some(python)) = (command.first_mut(), own_python(spec)) {
         *first = python.into_os_string();
     }
     Plan { command, environment, journal: None, interrupts_by_message, name: spec.name.clone() }
 }
 
-/// The server's environment without what is husk's own, and without what would make ipykernel
-/// watch a parent that is not its parent.
-fn inherited() -> Vec<(OsString, OsString)> {
-    let kept = |name: &OsString| {
-        let name = name.to_string_lossy();
-        !name.starts_with("HUSK_") && name != "JPY_PARENT_PID" && name != "PYTHONSTARTUP"
-    };
-    std::env::vars_os().filter(|(name, _)| kept(name)).collect()
-}
-
 /// What activating the interpreter's environment does: `!pip` and `!python` in a cell mean it.
 fn activate(interpreter: &Interpreter, environment: &mut Vec<(OsString, OsString)>) {
     if let Some(bin) = interpreter.executable.parent() {
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        let known = environment.iter().find(|(name, _)| name == "PATH");
+        let path = known.map(|(_, path)| path.clone()).unwrap_or_default();
         let folders = std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path));
         if let Ok(path) = std::env::join_paths(folders) {
             set(environment, "PATH", path);
@@ -140,14 +135,14 @@ fn activate(interpreter: &Interpreter, environment: &mut Vec<(OsString, OsString
     }
 }
 
-fn set(environment: &mut Vec<(OsString, OsString)>, name: &str, value: OsString) {
+pub(super) fn set(environment: &mut Vec<(OsString, OsString)>, name: &str, value: OsString) {
     environment.retain(|(known, _)| known != name);
     environment.push((name.into(), value));
 }
 
 /// A command line that begins with a bare `python` means the Python that the kernel is installed
 /// in, as in Jupyter: `PREFIX/share/jupyter/kernels/NAME` tells it.
-fn own_python(spec: &Spec) -> Option<PathBuf> {
+pub(super) fn own_python(spec: &Spec) -> Option<PathBuf> {
     let word = spec.argv.first()?;
     let version = word.strip_prefix("python")?;
     let bare = version.chars().all(|c| c.is_ascii_digit() || c == '.');

@@ -15,7 +15,8 @@ pub struct RunError {
     pub source: io::Error,
 }
 
-/// The folders of one kernel: `k` is the kernel's, `s` the server's; removed when dropped.
+/// The folders of one kernel: `k` is the kernel's, with `t` for what it keeps for a while, `s` the
+/// server's; removed when dropped.
 pub(super) struct Run {
     pub(super) outer: PathBuf,
     pub(super) inner: PathBuf,
@@ -35,7 +36,7 @@ impl Run {
             .tempdir_in(&base)
             .map_err(failed)?;
         let (outer, inner) = (folder.path().join("k"), folder.path().join("s"));
-        for path in [&outer, &inner] {
+        for path in [&outer, &inner, &outer.join("t"), &outer.join("t/home")] {
             std::fs::create_dir(path).map_err(failed)?;
         }
         Ok(Self { outer, inner, folder })

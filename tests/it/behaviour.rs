@@ -178,7 +178,8 @@ fn death(host: Host) -> Course {
 }
 
 fn stopped_kernel(mut host: Host) -> Course {
-    let pid = host.ok("import os; os.getpid()").parse().unwrap();
+    let pid = host.ok("import os; os.getpid()");
+    let pid = host.outside(&pid);
     let call = host.begin_cell("while True: pass");
     kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
     interrupted(host, call)

@@ -215,7 +215,8 @@ fn an_interrupt_frees_a_cell_that_asks_beside_an_await() {
 #[test]
 fn a_stopped_kernel_is_continued_and_interrupted() {
     let mut host = Host::start(&[]);
-    let pid: i32 = host.ok("import os; kept = 1; os.getpid()").parse().unwrap();
+    let pid = host.ok("import os; kept = 1; os.getpid()");
+    let pid = host.outside(&pid);
     let running = host.begin_cell("import time; time.sleep(1000)");
     kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
     let stopped = host.tool("notebook_interrupt", json!({}));

@@ -9,7 +9,7 @@ use super::{Definition, Hints, Running};
 use crate::{
     base::ids::SessionName,
     guard::{Denial, Policy, Repeats},
-    jail,
+    jail::Report,
     mcp::{Call, Context, LOOKING, identity::Likeness, reply::Reply},
     sandbox::{Snapshot, state::State},
 };
@@ -79,8 +79,13 @@ struct Session {
     /// The cell under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<String>,
-    /// Isolation in force; `none`: cells can do what this user can.
-    isolation: &'static str,
+    /// Level of isolation in force: `namespaces`, `landlock`, or `none`: cells can do what this user
+    /// can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<&'static str>,
+    /// What holds the kernel, layer by layer, as seen from outside, and what is known to be open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<Report>,
 }
 
 /// Structured answer of `sandbox_status`.
@@ -136,6 +141,7 @@ fn named(context: &Context, name: &str) -> Result<Snapshot, Denial> {
 fn told(snapshot: Snapshot) -> Session {
     let since = |then: SystemTime| then.elapsed().map_or(0, |elapsed| elapsed.as_secs());
     let (facts, usage) = (snapshot.facts, snapshot.usage);
+    let report = facts.as_ref().and_then(|facts| facts.isolation.as_deref().cloned());
     Session {
         session: snapshot.session.to_string(),
         state: snapshot.state.word(),
@@ -159,7 +165,8 @@ fn told(snapshot: Snapshot) -> Session {
         notebook: snapshot.notebook.map(|path| path.display().to_string()),
         features: facts.map(|facts| facts.features).unwrap_or_default(),
         running: snapshot.running,
-        isolation: jail::ISOLATION,
+        isolation: report.as_ref().map(|report| report.effective),
+        sandbox: report,
     }
 }
 
@@ -178,6 +185,9 @@ fn line(session: &Session) -> String {
     if session.queued > 0 {
         text.push_str(&format!(", {} waiting", session.queued));
     }
-    text.push_str(&format!(", workspace {}, isolation: {}", session.workspace, session.isolation));
+    text.push_str(&format!(", workspace {}", session.workspace));
+    if let Some(report) = &session.sandbox {
+        text.push_str(&format!(", isolation: {}, network: {}", report.effective, report.network));
+    }
     text
 }

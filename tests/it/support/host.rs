@@ -220,6 +220,11 @@ impl Host {
         answer.text()
     }
 
+    /// The process of this machine that a cell knows by that number.
+    pub(crate) fn outside(&self, inside: &str) -> i32 {
+        super::processes::outside(self.child.id(), inside)
+    }
+
     /// Starts a cell that goes on, and waits until it has printed `begun`. Asks for progress.
     pub(crate) fn begin_cell(&mut self, code: &str) -> u64 {
         let id = self.last + 1;

@@ -36,3 +36,32 @@ impl Watched {
         assert!(self.ends_within(limit), "{who} (process {}) still runs after {limit:?}", self.pid);
     }
 }
+
+/// The process below `server` that a cell knows by the number `inside`: in a sandbox that is its
+/// number there.
+pub(crate) fn outside(server: u32, inside: &str) -> i32 {
+    let mut found: Vec<(u32, u32, String)> = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // A name may hold any bytes.
+        let status = std::fs::read(entry.path().join("status")).unwrap_or_default();
+        let status = String::from_utf8_lossy(&status).into_owned();
+        let line = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        if let (Some(parent), Some(numbers)) = (line("PPid:"), line("NSpid:")) {
+            let seen = numbers.split_whitespace().next_back().unwrap_or_default();
+            found.push((pid, parent.parse().unwrap(), seen.to_owned()));
+        }
+    }
+    let mut family = vec![server];
+    while let Some(parent) = family.pop() {
+        for (pid, _, seen) in found.iter().filter(|(_, of, _)| *of == parent) {
+            if seen == inside.trim() {
+                return i32::try_from(*pid).unwrap();
+            }
+            family.push(*pid);
+        }
+    }
+    panic!("no process below {server} is number {inside} of a sandbox");
+}

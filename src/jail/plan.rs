@@ -1,0 +1,469 @@
+//! What one kernel may touch, as a value: which paths, how, which network, which limits.
+//!
+//! A pure function of the settings and of where things are; it does nothing itself. The init of the
+//! kernel gets the plan over its lifeline and carries it out.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::{Level, Network, Settings};
+
+/// Where a kernel finds its run folder at level `namespaces`: outside of all that it may write
+/// freely, so that it cannot put anything in the place of its sockets.
+pub const RUN_INSIDE: &str = "/run/husk";
+
+/// What every program needs, as far as it is there.
+const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/alternatives",
+    "/etc/bash.bashrc",
+    "/etc/ca-certificates",
+    "/etc/debian_version",
+    "/etc/fonts",
+    "/etc/group",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/inputrc",
+    "/etc/ipython",
+    "/etc/jupyter",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/locale.alias",
+    "/etc/localtime",
+    "/etc/magic",
+    "/etc/matplotlibrc",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/R",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/timezone",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+];
+
+/// Devices without state.
+pub(super) const DEVICES: &[&str] =
+    &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+
+/// How a path may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Read and executed.
+    Read,
+    /// Everything but devices.
+    Write,
+    /// The run folder: what is there is read and written, and sockets come and go; nothing else is
+    /// made, so that no socket can be replaced by a link.
+    Run,
+    /// A device, read and written.
+    Device,
+}
+
+/// A path and how it may be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Where it is on this machine.
+    #[serde(with = "raw")]
+    pub path: PathBuf,
+    /// Where the kernel sees it.
+    #[serde(with = "raw")]
+    pub seen: PathBuf,
+    /// How it may be used.
+    pub access: Access,
+    /// Whether it belongs to the server's user, in whose name the kernel uses it.
+    pub lent: bool,
+    /// Whether the kernel can do without it.
+    pub optional: bool,
+}
+
+/// Bounds that the operating system keeps for each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of private memory of one process.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Open files.
+    pub open_files: u64,
+    /// Bytes of one file; without, no limit.
+    pub file_size: Option<u64>,
+    /// Bytes of `/tmp`, and again of `/dev/shm`.
+    pub tmp: u64,
+}
+
+/// A port inside the sandbox that is reached by a socket in the run folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// The socket, as the kernel's init sees it.
+    #[serde(with = "raw")]
+    pub socket: PathBuf,
+    /// The port on 127.0.0.1.
+    pub port: u16,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How strongly the kernel is isolated.
+    pub level: Level,
+    /// What it may reach.
+    pub network: Network,
+    /// What it may touch.
+    pub grants: Vec<Grant>,
+    /// Its bounds.
+    pub limits: Limits,
+    /// The folder in which it starts.
+    #[serde(with = "raw")]
+    pub folder: PathBuf,
+    /// Where it may leave what nobody keeps.
+    #[serde(with = "raw")]
+    pub scratch: PathBuf,
+    /// Ports of its own that the server must reach.
+    pub bridges: Vec<Bridge>,
+    /// Whether all is done but the last step, to see whether it can be.
+    pub rehearsal: bool,
+}
+
+/// Where things are on this machine.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// The folder in which the kernel works.
+    pub workspace: PathBuf,
+    /// The part of the run folder that the kernel may see.
+    pub run: PathBuf,
+    /// What of Python and other programs lies outside the system's own folders.
+    pub programs: Vec<PathBuf>,
+    /// The user's home.
+    pub home: Option<PathBuf>,
+    /// husk's own folder, with the workspaces that it makes.
+    pub state: PathBuf,
+    /// Bytes of memory that this machine has.
+    pub memory: u64,
+}
+
+impl Ground {
+    /// Whether a path may be opened to cells, to read or to write.
+    #[must_use]
+    pub fn allows(&self, path: &Path) -> bool {
+        is_system(path) || judge(path, "", self).is_ok()
+    }
+}
+
+/// Why there can be no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too much would be open.
+    #[error("`{}` may not be opened to cells ({what}): it {why}; name folders below it", .path.display())]
+    Root {
+        /// The path.
+        path: PathBuf,
+        /// What asks for it.
+        what: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The level cannot keep that promise.
+    #[error(
+        "level `{level}` cannot give `sandbox.network = \"{network}\"`, because it has no network \
+         of its own; use level `namespaces`, or `none` or `full`"
+    )]
+    Network {
+        /// The level.
+        level: Level,
+        /// The word of the setting.
+        network: &'static str,
+    },
+}
+
+impl Plan {
+    /// What `settings` come to on this `ground`, at this `level`.
+    ///
+    /// # Errors
+    /// [`Refused`] when a path or a promise cannot be allowed.
+    pub fn make(settings: &Settings, level: Level, ground: &Ground) -> Result<Self, Refused> {
+        if (level, settings.network) == (Level::Landlock, Network::Loopback) {
+            return Err(Refused::Network { level, network: "loopback" });
+        }
+        let own_root = level == Level::Namespaces;
+        let seen_run = if own_root { RUN_INSIDE.into() } else { ground.run.clone() };
+        let scratch = if own_root { "/tmp".into() } else { ground.run.join("t") };
+        let grants = match level {
+            Level::None => Vec::new(),
+            _ => grants(settings, ground, &seen_run, (!own_root).then_some(&scratch))?,
+        };
+        let memory = settings.memory_per_process_bytes.unwrap_or(ground.memory / 2);
+        Ok(Self {
+            level,
+            network: settings.network,
+            grants,
+            limits: Limits {
+                memory,
+                pids: settings.pids,
+                open_files: settings.open_files,
+                file_size: settings.file_size_bytes,
+                tmp: settings.tmp_bytes,
+            },
+            folder: ground.workspace.clone(),
+            scratch,
+            bridges: Vec::new(),
+            rehearsal: false,
+        })
+    }
+
+    /// How the kernel sees its run folder, which is `run` on this machine.
+    #[must_use]
+    pub fn seen_run(&self, run: &Path) -> PathBuf {
+        if self.level == Level::Namespaces { RUN_INSIDE.into() } else { run.to_owned() }
+    }
+
+    /// Whether it can have no internet socket at all.
+    #[must_use]
+    pub fn offline(&self) -> bool {
+        self.level == Level::Landlock && self.network != Network::Full
+    }
+
+    /// Whether the kernel has a network of its own, in which only it is.
+    #[must_use]
+    pub fn own_network(&self) -> bool {
+        self.level == Level::Namespaces && self.network != Network::Full
+    }
+}
+
+fn grants(
+    settings: &Settings,
+    ground: &Ground,
+    seen_run: &Path,
+    scratch: Option<&PathBuf>,
+) -> Result<Vec<Grant>, Refused> {
+    let grant = |path: &Path, access, lent, optional| Grant {
+        path: path.to_owned(),
+        seen: path.to_owned(),
+        access,
+        lent,
+        optional,
+    };
+    let mut all: Vec<Grant> =
+        SYSTEM.iter().map(|path| grant(Path::new(path), Access::Read, false, true)).collect();
+    all.extend(DEVICES.iter().map(|path| grant(Path::new(path), Access::Device, false, true)));
+    let asked = [
+        ("the program of the kernel", Access::Read, &ground.programs),
+        ("`sandbox.fs_read`", Access::Read, &settings.fs_read),
+        ("`sandbox.fs_write`", Access::Write, &settings.fs_write),
+    ];
+    for (what, access, paths) in asked {
+        let below = |path: &PathBuf| {
+            path.starts_with(&ground.workspace)
+                || access == Access::Read && settings.fs_write.iter().any(|w| path.starts_with(w))
+        };
+        for path in paths.iter().filter(|path| !is_system(path) && !below(path)) {
+            judge(path, what, ground)?;
+            all.push(grant(path, access, true, false));
+        }
+    }
+    judge(&ground.workspace, "the workspace", ground)?;
+    all.push(grant(&ground.workspace, Access::Write, true, false));
+    all.extend(scratch.map(|scratch| grant(scratch, Access::Write, true, false)));
+    let seen = seen_run.to_owned();
+    all.push(Grant { seen, ..grant(&ground.run, Access::Run, true, false) });
+    Ok(all)
+}
+
+/// Whether the path is open in any case.
+fn is_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|system| path.starts_with(system))
+}
+
+/// Refuses what would open the whole machine, all that is the user's, or what is husk's.
+fn judge(path: &Path, what: &'static str, ground: &Ground) -> Result<(), Refused> {
+    let refused = |why| Err(Refused::Root { path: path.to_owned(), what, why });
+    let holds = |other: &Path| other.starts_with(path);
+    if path.parent().is_none() {
+        return refused("is the whole machine");
+    }
+    if ground.home.as_deref().is_some_and(holds) {
+        return refused("holds your home");
+    }
+    if holds(&ground.state) {
+        return refused("holds what husk keeps");
+    }
+    let made_for_kernels = ["workspaces", "envs"].map(|name| ground.state.join(name));
+    if path.starts_with(&ground.state)
+        && !made_for_kernels.iter().any(|made| path != made && path.starts_with(made))
+    {
+        return refused("is part of what husk keeps");
+    }
+    if ["/proc", "/sys", "/dev", "/run", "/etc", "/boot"].iter().any(|own| path == Path::new(own)) {
+        return refused("belongs to the operating system");
+    }
+    Ok(())
+}
+
+/// The variables of a kernel, from those of the server: only what is allowed, then what is set.
+#[must_use]
+pub fn environment(
+    settings: &Settings,
+    server: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
+    let allowed = |name: &str| {
+        settings.env_allow.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == pattern,
+        })
+    };
+    let proxies = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"];
+    let proxy = |name: &str| {
+        settings.network == Network::Full && proxies.contains(&name.to_lowercase().as_str())
+    };
+    let mut kept: Vec<(OsString, OsString)> = server
+        .into_iter()
+        .filter(|(name, _)| name.to_str().is_some_and(|name| allowed(name) || proxy(name)))
+        .collect();
+    for (name, value) in settings.env_set.iter().filter_map(|pair| pair.split_once('=')) {
+        kept.retain(|(known, _)| known != name);
+        kept.push((name.into(), value.into()));
+    }
+    kept
+}
+
+/// Paths as they are, also those that are not Unicode.
+mod raw {
+    use std::{
+        ffi::OsString,
+        path::{Path, PathBuf},
+    };
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, out: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        OsString::deserialize(from).map(PathBuf::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ground() -> Ground {
+        Ground {
+            workspace: "/work/project".into(),
+            run: "/tmp/husk-1/k".into(),
+            programs: vec!["/root/.venv".into(), "/usr".into()],
+            home: Some("/root".into()),
+            state: "/root/.local/share/husk".into(),
+            memory: 1000,
+        }
+    }
+
+    fn make(settings: &Settings, level: Level) -> Result<Plan, Refused> {
+        Plan::make(settings, level, &ground())
+    }
+
+    fn access(plan: &Plan, path: &str) -> Option<Access> {
+        plan.grants.iter().find(|grant| grant.path == Path::new(path)).map(|grant| grant.access)
+    }
+
+    #[test]
+    fn a_plan_opens_system_python_and_workspace_and_no_home() {
+        let plan = make(&Settings::default(), Level::Namespaces).unwrap();
+        assert_eq!(access(&plan, "/work/project"), Some(Access::Write));
+        assert_eq!(access(&plan, "/root/.venv"), Some(Access::Read));
+        assert_eq!(access(&plan, "/usr"), Some(Access::Read));
+        assert_eq!(plan.grants.iter().filter(|grant| grant.path == Path::new("/usr")).count(), 1);
+        for closed in ["/", "/root", "/etc", "/home", "/var", "/run", "/proc"] {
+            assert_eq!(access(&plan, closed), None, "{closed}");
+        }
+        assert_eq!(plan.limits.memory, 500);
+    }
+
+    #[test]
+    fn the_run_folder_lies_outside_of_all_that_may_be_written_freely() {
+        let plan = make(&Settings::default(), Level::Namespaces).unwrap();
+        let run = plan.grants.iter().find(|grant| grant.access == Access::Run).unwrap();
+        assert_eq!(run.seen, Path::new(RUN_INSIDE));
+        let writable = plan.grants.iter().filter(|grant| grant.access == Access::Write);
+        assert!(writable.chain([]).all(|grant| !run.seen.starts_with(&grant.seen)));
+        assert!(!run.seen.starts_with(&plan.scratch));
+    }
+
+    #[test]
+    fn roots_that_hold_too_much_are_refused() {
+        let check = |path: &str, why: Option<&str>| {
+            let settings = Settings { fs_read: vec![path.into()], ..Settings::default() };
+            let refused = make(&settings, Level::Landlock).err().map(|refused| match refused {
+                Refused::Root { why, .. } => why,
+                Refused::Network { .. } => "network",
+            });
+            assert_eq!(refused, why, "{path}");
+        };
+        check("/", Some("is the whole machine"));
+        check("/root", Some("holds your home"));
+        check("/root/.local", Some("holds what husk keeps"));
+        check("/root/.local/share/husk", Some("holds what husk keeps"));
+        check("/root/.local/share/husk/outputs", Some("is part of what husk keeps"));
+        check("/root/.local/share/husk/envs", Some("is part of what husk keeps"));
+        check("/root/.local/share/husk/envs/a", None);
+        check("/proc", Some("belongs to the operating system"));
+        check("/root/data", None);
+        check("/data", None);
+        let homeless = Ground { workspace: "/root".into(), ..ground() };
+        assert!(Plan::make(&Settings::default(), Level::Namespaces, &homeless).is_err());
+        // Who gave isolation up has given up this too.
+        assert!(Plan::make(&Settings::default(), Level::None, &homeless).is_ok());
+    }
+
+    #[test]
+    fn a_loopback_of_its_own_takes_namespaces() {
+        let settings = Settings { network: Network::Loopback, ..Settings::default() };
+        assert!(make(&settings, Level::Namespaces).unwrap().own_network());
+        let error = make(&settings, Level::Landlock).unwrap_err().to_string();
+        assert!(error.contains("level `landlock` cannot give"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_starts_empty() {
+        let mut settings =
+            Settings { env_set: vec!["A=1=2".into(), "LANG=C".into()], ..Settings::default() };
+        let server = ["LANG", "LC_ALL", "ANTHROPIC_API_KEY", "LD_PRELOAD", "https_proxy"];
+        let server = server.map(|name| (OsString::from(name), OsString::from("of the server")));
+        let got = environment(&settings, server.clone());
+        let expected = [("LC_ALL", "of the server"), ("A", "1=2"), ("LANG", "C")];
+        assert_eq!(got, expected.map(|(name, value)| (name.into(), value.into())));
+        settings.network = Network::Full;
+        let got = environment(&settings, server);
+        assert!(got.iter().any(|(name, _)| name == "https_proxy"));
+    }
+
+    #[test]
+    fn a_plan_arrives_as_it_was_sent() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut plan = make(&Settings::default(), Level::Landlock).unwrap();
+        plan.folder = OsString::from_vec(b"/w\xff".to_vec()).into();
+        let sent = serde_json::to_vec(&plan).unwrap();
+        assert_eq!(serde_json::from_slice::<Plan>(&sent).unwrap(), plan);
+    }
+}

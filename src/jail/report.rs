@@ -1,0 +1,304 @@
+//! What holds a kernel, as it is told to people: what the sandbox says of itself, checked against
+//! what the operating system says of the process.
+
+use std::{fs, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    plan::Plan,
+    settings::{Isolation, Level, Network},
+};
+
+/// Whether a layer is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As meant.
+    Enforced,
+    /// Less than meant; the detail says what is missing.
+    Partial,
+    /// Not at all.
+    Absent,
+}
+
+/// One layer of isolation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// Whether it is in force.
+    pub state: State,
+    /// How that is known, and how far it goes.
+    pub detail: String,
+}
+
+/// What holds one kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Report {
+    /// The level that was asked for.
+    pub requested: &'static str,
+    /// The level in force.
+    pub effective: &'static str,
+    /// What cells may reach.
+    pub network: &'static str,
+    /// Each layer.
+    pub layers: Vec<Layer>,
+    /// What is known to be open.
+    pub gaps: Vec<&'static str>,
+    /// Why stronger levels are not used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<String>,
+}
+
+/// Every kind of namespace, as `/proc/PID/ns` names it.
+const NAMESPACES: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+
+impl Layer {
+    fn new(name: &str, state: State, detail: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), state, detail: detail.into() }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn landlock(in_force: super::files::InForce) -> Self {
+        match (in_force.version, in_force.scoped) {
+            (0, _) => Self::new("landlock", State::Absent, "this machine's Linux has none"),
+            (version, true) => {
+                let detail = format!("version {version}: files, signals, abstract sockets");
+                Self::new("landlock", State::Enforced, detail)
+            }
+            (version, false) => {
+                let detail = format!(
+                    "version {version}: files; signals and abstract sockets are not its (that takes Linux 6.12)"
+                );
+                Self::new("landlock", State::Partial, detail)
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn seccomp(filters: usize, steps: usize) -> Self {
+        Self::new("seccomp", State::Enforced, format!("{filters} filters of {steps} steps"))
+    }
+}
+
+impl Report {
+    /// What holds the kernel `pid`, whose sandbox says `told` of itself.
+    pub(super) fn of(
+        asked: Isolation,
+        plan: &Plan,
+        passed_over: Vec<String>,
+        told: Vec<Layer>,
+        pid: u32,
+    ) -> Self {
+        let mut layers = told;
+        if plan.level != Level::None {
+            let process = Outside::look(pid);
+            process.confirm_seccomp(&mut layers);
+            layers.insert(0, process.privileges());
+            layers.insert(1, process.user());
+            layers.push(process.limits());
+            if plan.level == Level::Namespaces {
+                layers.insert(0, namespaces(pid, plan));
+            }
+        }
+        let gaps = gaps(plan, &layers);
+        Self {
+            requested: asked.word(),
+            effective: plan.level.word(),
+            network: network(plan.network),
+            layers,
+            gaps,
+            passed_over,
+        }
+    }
+
+    /// The first layer that its level promises and that is not in force.
+    pub(super) fn broken(&self) -> Option<&Layer> {
+        let promised: &[&str] = match self.effective {
+            "namespaces" => &["namespaces", "privileges", "seccomp"],
+            "landlock" => &["privileges", "landlock", "seccomp"],
+            _ => &[],
+        };
+        let of = |name: &&str| self.layers.iter().find(|layer| layer.name == **name);
+        promised.iter().filter_map(of).find(|layer| layer.state == State::Absent)
+    }
+}
+
+/// The word of the setting.
+#[must_use]
+pub fn network(network: Network) -> &'static str {
+    match network {
+        Network::None => "none",
+        Network::Loopback => "loopback",
+        Network::Full => "full",
+    }
+}
+
+/// Which namespaces are not the server's.
+fn namespaces(pid: u32, plan: &Plan) -> Layer {
+    let of = |who: &str, kind: &str| fs::read_link(format!("/proc/{who}/ns/{kind}")).ok();
+    let own = |kind: &str| -> Option<bool> {
+        let (theirs, ours): (PathBuf, PathBuf) = (of(&pid.to_string(), kind)?, of("self", kind)?);
+        Some(theirs != ours)
+    };
+    let meant = NAMESPACES.iter().filter(|kind| **kind != "net" || plan.own_network());
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for kind in meant {
+        if own(kind) == Some(true) { good.push(*kind) } else { bad.push(*kind) }
+    }
+    let good = good.join(", ");
+    match bad.is_empty() {
+        true => Layer::new("namespaces", State::Enforced, format!("its own: {good}")),
+        false => {
+            let detail = format!("its own: {good}; not: {}", bad.join(", "));
+            Layer::new("namespaces", State::Absent, detail)
+        }
+    }
+}
+
+/// A process as `/proc` shows it to others.
+struct Outside {
+    status: String,
+    limits: String,
+}
+
+impl Outside {
+    fn look(pid: u32) -> Self {
+        let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        Self { status: read("status"), limits: read("limits") }
+    }
+
+    fn line(&self, name: &str) -> Option<&str> {
+        let lines = self.status.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(known, _)| *known == name).map(|(_, value)| value.trim()).next()
+    }
+
+    fn confirm_seccomp(&self, layers: &mut [Layer]) {
+        for layer in layers.iter_mut().filter(|layer| layer.name == "seccomp") {
+            let seen = self.line("Seccomp").unwrap_or("unknown");
+            layer.detail = format!("{}; Seccomp: {seen}", layer.detail);
+            if seen != "2" {
+                layer.state = State::Absent;
+            }
+        }
+    }
+
+    fn privileges(&self) -> Layer {
+        let seen = |name| self.line(name).unwrap_or("unknown");
+        let (new, effective) = (seen("NoNewPrivs"), seen("CapEff"));
+        let none = effective.chars().all(|digit| digit == '0');
+        let state = if new == "1" && none { State::Enforced } else { State::Absent };
+        Layer::new("privileges", state, format!("NoNewPrivs: {new}; CapEff: {effective}"))
+    }
+
+    fn user(&self) -> Layer {
+        let uid = self.line("Uid").and_then(|line| line.split_whitespace().next());
+        let ours = super::user_id().to_string();
+        match uid {
+            Some("0") => {
+                Layer::new("user", State::Partial, "root of this machine, without its privileges")
+            }
+            Some(uid) if uid == ours => {
+                Layer::new("user", State::Partial, format!("Uid: {uid}, as the server"))
+            }
+            Some(uid) => {
+                Layer::new("user", State::Enforced, format!("Uid: {uid}, the kernel's own"))
+            }
+            None => Layer::new("user", State::Partial, "cannot be seen"),
+        }
+    }
+
+    fn limits(&self) -> Layer {
+        let shown = ["Max data size", "Max processes", "Max open files", "Max file size"];
+        let of = |name: &&str| {
+            let line = self.limits.lines().find_map(|line| line.strip_prefix(*name))?;
+            Some(format!("{name}: {}", line.split_whitespace().next()?))
+        };
+        let seen: Vec<String> = shown.iter().filter_map(of).collect();
+        let state = if seen.is_empty() { State::Absent } else { State::Partial };
+        Layer::new("limits", state, format!("{}; each process by itself", seen.join("; ")))
+    }
+}
+
+/// What is open though the layers are in force.
+fn gaps(plan: &Plan, layers: &[Layer]) -> Vec<&'static str> {
+    if plan.level == Level::None {
+        return vec!["cells can do what this user can"];
+    }
+    let mut gaps = vec![
+        "the memory of several processes together, shared memory and the bytes of the workspace have no limit",
+        "all kernels share this machine's Linux, whose faults no level closes",
+        "what a cell writes into the workspace may be run or trusted later by other programs",
+    ];
+    if plan.level == Level::Landlock {
+        gaps.extend([
+            "cells see the list and the command lines of all processes",
+            "multiprocessing pools and managers and local servers do not work",
+        ]);
+    }
+    let is = |name: &str, state| layers.iter().any(|each| each.name == name && each.state == state);
+    if plan.level == Level::Landlock && is("landlock", State::Partial) {
+        gaps.push("cells can signal this user's other processes");
+    }
+    if layers.iter().any(|layer| layer.name == "user" && layer.detail.starts_with("root")) {
+        gaps.push("the limit of processes does not bind root");
+    }
+    if plan.network == Network::Full {
+        gaps.push("cells reach all that this machine reaches");
+        if plan.level == Level::Landlock {
+            gaps.push("cells reach unix sockets of other programs that this user may use");
+        }
+    }
+    gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(status: &str) -> Outside {
+        Outside {
+            status: status.to_owned(),
+            limits: "Max processes   1024   1024   processes\n".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_layer_is_told_as_the_process_shows_it() {
+        let good =
+            process("NoNewPrivs:\t1\nSeccomp:\t2\nCapEff:\t0000000000000000\nUid:\t9\t9\t9\t9\n");
+        assert_eq!(good.privileges().state, State::Enforced);
+        assert_eq!(good.user().detail, "Uid: 9, the kernel's own");
+        assert!(good.limits().detail.starts_with("Max processes: 1024;"));
+        for bad in ["NoNewPrivs:\t0\nCapEff:\t00\n", "NoNewPrivs:\t1\nCapEff:\t0001\n", ""] {
+            assert_eq!(process(bad).privileges().state, State::Absent, "{bad}");
+        }
+        let told = || vec![Layer::new("seccomp", State::Enforced, "4 filters")];
+        let mut layers = told();
+        good.confirm_seccomp(&mut layers);
+        assert_eq!(layers[0].state, State::Enforced);
+        let mut layers = told();
+        process("Seccomp:\t0\n").confirm_seccomp(&mut layers);
+        assert_eq!(layers[0].state, State::Absent);
+    }
+
+    #[test]
+    fn a_promise_that_is_not_kept_is_seen() {
+        let mut report = Report {
+            requested: "auto",
+            effective: "namespaces",
+            network: "none",
+            layers: vec![Layer::new("seccomp", State::Enforced, "")],
+            gaps: Vec::new(),
+            passed_over: Vec::new(),
+        };
+        assert_eq!(report.broken(), None);
+        // On an older Linux this level does without.
+        report.layers.push(Layer::new("landlock", State::Absent, ""));
+        assert_eq!(report.broken(), None);
+        report.layers.push(Layer::new("namespaces", State::Absent, ""));
+        assert!(report.broken().is_some());
+    }
+}

@@ -1,0 +1,221 @@
+//! The settings of isolation, and what in them is out of range.
+//!
+//! What they come to for one kernel is made in [`super::plan`].
+
+use std::{fmt, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How strongly a kernel is kept from the rest of the machine. A later one is the stronger one.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Not at all: cells can do what the server's user can.
+    None,
+    /// Landlock, seccomp and limits; works inside containers.
+    Landlock,
+    /// All of that, in namespaces and a file system of the kernel's own.
+    Namespaces,
+}
+
+impl Level {
+    /// The word of the settings.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Landlock => "landlock",
+            Self::Namespaces => "namespaces",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Which level is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// The strongest that works here.
+    Auto,
+    /// That one or no kernel.
+    Namespaces,
+    /// That one or no kernel.
+    Landlock,
+    /// Given up, by name.
+    None,
+}
+
+impl Isolation {
+    /// The word of the settings.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Namespaces => "namespaces",
+            Self::Landlock => "landlock",
+            Self::None => "none",
+        }
+    }
+
+    /// The levels to try, the strongest first.
+    #[must_use]
+    pub fn levels(self, least: Level) -> Vec<Level> {
+        match self {
+            Self::Auto => [Level::Namespaces, Level::Landlock, Level::None]
+                .into_iter()
+                .filter(|level| *level >= least)
+                .collect(),
+            Self::Namespaces => vec![Level::Namespaces],
+            Self::Landlock => vec![Level::Landlock],
+            Self::None => vec![Level::None],
+        }
+    }
+}
+
+/// What a kernel may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Nothing outside its sandbox.
+    None,
+    /// Nothing outside its sandbox, inside which servers and clients find each other.
+    Loopback,
+    /// What the server's user can reach.
+    Full,
+}
+
+/// How kernels are kept from the rest of the machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How strongly kernels are isolated; `auto` is the strongest level that works on this machine,
+    /// `none` must be asked for by this name.
+    pub isolation: Isolation,
+    /// The weakest level that `auto` may come down to; where not even that works, no kernel starts.
+    pub min_isolation: Level,
+    /// What cells may reach: `none` and `loopback` are the sandbox itself (`loopback` insists on
+    /// local servers, which level `landlock` cannot give), `full` is this machine's network.
+    pub network: Network,
+    /// Files and folders beyond system, Python and workspace that cells may read, paths as for
+    /// `workspace`.
+    pub fs_read: Vec<PathBuf>,
+    /// Folders beyond the workspace that cells may write, paths as for `workspace`.
+    pub fs_write: Vec<PathBuf>,
+    /// Names of the server's environment variables that kernels get too; a closing `*` stands for
+    /// any ending.
+    pub env_allow: Vec<String>,
+    /// Environment variables of kernels, each as `NAME=value`.
+    pub env_set: Vec<String>,
+    /// Most bytes of memory of one process of a kernel; unset means half of this machine's.
+    pub memory_per_process_bytes: Option<u64>,
+    /// Most processes and threads of a kernel.
+    pub pids: u64,
+    /// Most open files of one process.
+    pub open_files: u64,
+    /// Most bytes of one file that cells write; unset means no limit.
+    pub file_size_bytes: Option<u64>,
+    /// Bytes of a sandbox's own `/tmp`, and again of its shared memory (level `namespaces`).
+    pub tmp_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let allowed = ["LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "COLORTERM", "NO_COLOR"];
+        Self {
+            isolation: Isolation::Auto,
+            min_isolation: Level::Landlock,
+            network: Network::None,
+            fs_read: Vec::new(),
+            fs_write: Vec::new(),
+            env_allow: allowed.map(str::to_owned).to_vec(),
+            env_set: Vec::new(),
+            memory_per_process_bytes: None,
+            pids: 1024,
+            open_files: 4096,
+            file_size_bytes: None,
+            tmp_bytes: 1 << 30,
+        }
+    }
+}
+
+/// Less than this starts no kernel.
+const LEAST_MEMORY: u64 = 256 << 20;
+
+impl Settings {
+    /// Values out of range: the field, and what is allowed.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let mut within = |field, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                faults.push((field, format!("must be {least} to {most}, not {value}")));
+            }
+        };
+        within("pids", self.pids, 16, 1 << 20);
+        within("open_files", self.open_files, 64, 1 << 20);
+        within("tmp_bytes", self.tmp_bytes, 1 << 20, 1 << 50);
+        for (field, value, least) in [
+            ("memory_per_process_bytes", self.memory_per_process_bytes, LEAST_MEMORY),
+            ("file_size_bytes", self.file_size_bytes, 1 << 20),
+        ] {
+            if let Some(value) = value {
+                within(field, value, least, 1 << 50);
+            }
+        }
+        faults.extend(self.variable_faults());
+        faults
+    }
+
+    fn variable_faults(&self) -> Vec<(&'static str, String)> {
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && !name.contains(['=', '\0'])
+                && !name.starts_with(char::is_whitespace)
+        };
+        let set = self.env_set.iter().filter(|pair| {
+            pair.split_once('=').is_none_or(|(name, value)| !is_name(name) || value.contains('\0'))
+        });
+        let allowed = self.env_allow.iter().filter(|name| !is_name(name));
+        set.map(|pair| ("env_set", format!("must hold texts such as \"NAME=value\", not {pair:?}")))
+            .chain(allowed.map(|name| ("env_allow", format!("must hold names, not {name:?}"))))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_never_comes_below_the_minimum() {
+        let check = |isolation: Isolation, least, expected: &[Level]| {
+            assert_eq!(isolation.levels(least), expected, "{isolation:?} {least}");
+        };
+        check(Isolation::Auto, Level::Landlock, &[Level::Namespaces, Level::Landlock]);
+        check(Isolation::Auto, Level::Namespaces, &[Level::Namespaces]);
+        check(Isolation::Auto, Level::None, &[Level::Namespaces, Level::Landlock, Level::None]);
+        check(Isolation::Landlock, Level::Namespaces, &[Level::Landlock]);
+        check(Isolation::None, Level::Landlock, &[Level::None]);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let settings = Settings {
+            pids: 1,
+            env_set: vec!["NOVALUE".into(), "=x".into(), "A=b=c".into()],
+            env_allow: vec!["A=".into(), "LC_*".into()],
+            ..Settings::default()
+        };
+        let fields: Vec<&str> = settings.faults().into_iter().map(|(field, _)| field).collect();
+        assert_eq!(fields, ["pids", "env_set", "env_set", "env_allow"]);
+        assert_eq!(Settings::default().faults(), []);
+    }
+}

@@ -1,0 +1,73 @@
+//! Runs a kernel's program, confined as the plan says. Called by init, which then watches it.
+
+use std::{
+    ffi::OsString,
+    io::{self, Read, Write},
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+};
+
+use rustix::process::{self, Pid};
+
+use super::{plan::Plan, report::Layer};
+
+/// What the child says of itself before it becomes the kernel.
+type Said = Result<Vec<Layer>, String>;
+
+/// Starts it: its process id and the layers that hold it, or the line that tells why not.
+pub(super) fn start(command: Vec<OsString>, plan: &Plan) -> Result<(Pid, Vec<Layer>), String> {
+    let mut words = command.into_iter();
+    let program = words.next().ok_or("failed no program given")?;
+    let shown = program.to_string_lossy().into_owned();
+    let failed = |error: io::Error| format!("failed {shown}: {error}");
+    let (mut said, say) = io::pipe().map_err(failed)?;
+    let mut command = Command::new(&program);
+    command.args(words).stdin(Stdio::null()).current_dir(&plan.folder);
+    confined(&mut command, plan.clone(), say);
+    let child = command.spawn();
+    // Held by the command: the pipe ends when nobody can write to it.
+    drop(command);
+    let mut text = String::new();
+    let _ = said.read_to_string(&mut text);
+    let layers = match serde_json::from_str::<Said>(&text) {
+        Ok(Err(why)) => return Err(format!("denied {why}")),
+        Ok(Ok(layers)) => layers,
+        Err(_silent) => Vec::new(),
+    };
+    let child = child.map_err(failed)?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.map(|pid| (pid, layers)).ok_or_else(|| "failed no process id".to_owned())
+}
+
+/// The kernel leads a session of its own, so that its group can be signalled, dies with init, and
+/// can do what the plan gives.
+#[expect(unsafe_code, reason = "what is done between fork and exec; init has one thread there")]
+fn confined(command: &mut Command, plan: Plan, mut say: io::PipeWriter) {
+    // SAFETY: init has started no thread yet, so that no lock is held in the child for ever.
+    unsafe {
+        command.pre_exec(move || {
+            process::setsid()?;
+            let said = confine(&plan);
+            let failed = said.is_err();
+            say.write_all(&serde_json::to_vec(&said)?)?;
+            if failed {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            if plan.rehearsal {
+                std::process::exit(0);
+            }
+            Ok(())
+        });
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn confine(plan: &Plan) -> Said {
+    let _ = process::set_parent_process_death_signal(Some(process::Signal::KILL));
+    super::confine::confine(plan).map_err(|(step, error)| format!("{step}: {error}"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn confine(_plan: &Plan) -> Said {
+    Ok(Vec::new())
+}

@@ -1,0 +1,73 @@
+//! What the server and a kernel's init say to each other over the lifeline.
+//!
+//! First the server sends the plan: its length in four bytes, then JSON. From then on it sends
+//! signal numbers, one byte each. Init answers in lines.
+
+use std::io::{self, Read};
+
+use super::{plan::Plan, report::Layer};
+
+/// Longest plan that init reads, in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// A line of init.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// A layer is in force.
+    Layer(Layer),
+    /// The kernel runs; its process id as init sees it.
+    Started(u32),
+    /// The program cannot be run; why.
+    Failed(String),
+    /// The isolation cannot be made; at which step, and why.
+    Denied(String),
+}
+
+impl Word {
+    /// Reads a line; nothing of one that init does not say.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let (word, rest) = line.trim_end().split_once(' ')?;
+        match word {
+            "layer" => serde_json::from_str(rest).ok().map(Self::Layer),
+            "started" => rest.parse().ok().map(Self::Started),
+            "failed" => Some(Self::Failed(rest.to_owned())),
+            "denied" => Some(Self::Denied(rest.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// The plan as it is sent.
+pub(super) fn sent(plan: &Plan) -> io::Result<Vec<u8>> {
+    let text = serde_json::to_vec(plan)?;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    Ok([&length.to_le_bytes(), text.as_slice()].concat())
+}
+
+/// Reads the plan, and not a byte more.
+pub(super) fn receive(mut from: impl Read) -> io::Result<Plan> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?;
+    if length > LONGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut text = vec![0; length];
+    from.read_exact(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_init_says_them() {
+        let check = |line: &str, expected| assert_eq!(Word::parse(line), expected, "{line}");
+        check("started 17\n", Some(Word::Started(17)));
+        check("failed x: no\n", Some(Word::Failed("x: no".into())));
+        check("denied map the user: no\n", Some(Word::Denied("map the user: no".into())));
+        check("started x\n", None);
+        check("", None);
+    }
+}
