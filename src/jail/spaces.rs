@@ -63,15 +63,17 @@ pub(super) fn close_on_exec() {
 pub(super) fn enter(plan: &Plan) -> Result<Vec<Piece>, Failure> {
     let collected = |error: String| ("see what is granted", io::Error::other(error));
     let (uid, gid) = (process::geteuid(), process::getegid());
-    if !uid.is_root() {
-        unshare_user(uid.as_raw(), gid.as_raw())?;
+    let root = uid.is_root();
+    // A container may have no other user than its root, who then is an ordinary one outside of it.
+    let other =
+        if root { unprivileged(&read("/proc/self/uid_map"), process::getpid()) } else { None };
+    let Some(kernel) = other else {
+        let (uid, gid) = if root { (INSIDE, INSIDE) } else { (uid.as_raw(), gid.as_raw()) };
+        unshare_user(uid, gid)?;
         unshare_rest(plan)?;
         return root::collect(plan, None).map_err(collected);
-    }
+    };
     // Taken while it is still root, who may enter every folder.
-    let kernel = unprivileged(&read("/proc/self/uid_map"), process::getpid()).ok_or_else(|| {
-        ("find a user for the kernel", io::Error::other("this container has too few"))
-    })?;
     let lent = loan(kernel).map_err(|error| ("lend files to the kernel's user", error))?;
     let pieces = root::collect(plan, Some(lent.as_fd())).map_err(collected)?;
     become_user(kernel).map_err(|error| ("become the kernel's user", error))?;

@@ -153,7 +153,18 @@ fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
         let number = key.default.as_ref().and_then(|toml| toml.parse().ok());
         let (toml, text) = match number.map(|number: f64| (number + 1.0).to_string()) {
             Some(number) => (number.clone(), number),
+            None if key.key == "sandbox.env_set" => ("['a=b']".to_owned(), "a=b".to_owned()),
             None if key.expected.contains("list") => ("['a']".to_owned(), "a".to_owned()),
+            None if key.expected.starts_with("one of") => {
+                let words = key.expected.trim_start_matches("one of ").split(", ");
+                let other =
+                    words.filter(|word| key.default.as_deref() != Some(word)).last().unwrap();
+                (other.to_owned(), other.trim_matches('"').to_owned())
+            }
+            // Less memory starts no kernel.
+            None if key.key.starts_with("sandbox.") => {
+                ("1000000000".to_owned(), "1000000000".to_owned())
+            }
             None if key.expected.contains("whole") => ("7".to_owned(), "7".to_owned()),
             None if key.key == "dedup.mode" => ("'window'".to_owned(), "window".to_owned()),
             None if key.expected.contains("true") => ("true".to_owned(), "true".to_owned()),

@@ -306,14 +306,15 @@ fn a_secret_is_in_no_output_no_log_and_no_file() {
     let secret = "hunter2-7f3a";
     for version in ERAS {
         let workspace = tempfile::tempdir().unwrap();
-        let (data, log) = (workspace.path().join("data"), workspace.path().join("log"));
+        let [data, log, work] = ["data", "log", "work"].map(|name| workspace.path().join(name));
+        fs::create_dir(&work).unwrap();
         let mut command = husk();
         command
             .arg("--python")
             .arg(python())
             .args(["--log", "trace"])
             .env("HUSK_DATA_DIR", &data)
-            .current_dir(workspace.path())
+            .current_dir(work)
             .stderr(Stdio::from(fs::File::create(&log).unwrap()));
         let mut host = Host::run(command, workspace);
         host.introduce(version, &json!({ "elicitation": { "form": {} } }));

@@ -62,8 +62,7 @@ def double(x, *, times=2):
 fn it_answers_while_a_cell_runs_and_does_not_touch_it() {
     let mut host = Host::start(&[]);
     host.ok("import time, matplotlib.pyplot as plt; plt.figure(); n = 0");
-    let folder = tempfile::tempdir().unwrap();
-    let go = folder.path().join("go");
+    let go = host.workspace.path().join("go");
     let cell = host.begin_cell(&format!(
         "
 import os
@@ -99,8 +98,7 @@ fn a_look_that_came_too_late_does_not_end_all_looks() {
 fn a_kernel_that_dies_after_a_look_still_leaves_its_last_words() {
     let mut host = Host::start(&[]);
     host.ok("0");
-    let folder = tempfile::tempdir().unwrap();
-    let go = folder.path().join("go");
+    let go = host.workspace.path().join("go");
     let cell = host.begin_cell(&format!(
         "
 import os, time

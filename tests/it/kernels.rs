@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -129,17 +130,18 @@ fn install(jupyter: &Path, name: &str, argv: &[&str], more: Value) {
 /// A server for `kernel`, which finds kernels in the environment of `tests/run` and in what
 /// `install` writes, and none of the user's own.
 fn start(kernel: Option<&str>, install: impl Fn(&Path)) -> Host {
-    let workspace = tempfile::tempdir().unwrap();
-    let home = workspace.path().join("home");
-    let jupyter = workspace.path().join("jupyter");
+    let root = tempfile::tempdir().unwrap();
+    let [home, jupyter, workspace] =
+        ["home", "jupyter", "workspace"].map(|name| root.path().join(name));
     fs::create_dir(&home).unwrap();
+    fs::create_dir(&workspace).unwrap();
     install(&jupyter);
     let mut command = husk();
     command.arg("--python").arg(kernels().join("bin/python"));
     command.args(kernel.iter().flat_map(|name| ["--kernel", *name]));
     command.env("HOME", home).env("JUPYTER_PATH", jupyter);
-    command.current_dir(workspace.path());
-    let mut host = Host::run(command, workspace);
+    command.current_dir(workspace);
+    let mut host = Host::run(command, root);
     host.initialize("2025-11-25");
     host
 }
@@ -303,8 +305,8 @@ fn another_python_that_dies_of_sigint_keeps_the_promises() {
 /// Deno, behind a command line that does not tell that it is Deno.
 #[test]
 fn a_kernel_that_dies_over_unix_sockets_is_started_anew_over_tcp() {
-    let script = "exec {prefix}/bin/deno jupyter --kernel --conn \"$0\"";
-    let argv = ["/bin/sh", "-c", script, "{connection_file}"];
+    let script = "exec \"$1/deno\" jupyter --kernel --conn \"$0\"";
+    let argv = ["/bin/sh", "-c", script, "{connection_file}", "{prefix}/bin"];
     let mut host = start(Some("hidden"), |jupyter| install(jupyter, "hidden", &argv, json!({})));
     let answer = host.cell("throw new Error(String(40 + 2))");
     assert_eq!(answer.structured()["error"]["value"], "42", "{answer:?}");
@@ -359,15 +361,19 @@ fn ipykernel_6_shows_images() {
 #[test]
 fn ipykernel_6_loses_no_line_while_the_server_stands_still() {
     let mut host = start(None, |_| {});
-    let code = format!(
+    let go = host.workspace.path().join("workspace/go");
+    let id = host.begin_cell(&format!(
         "
-import os, signal, threading
-# The time itself is the subject: what is printed meanwhile nobody reads.
-threading.Timer(1, os.kill, ({server}, signal.SIGCONT)).start()
-os.kill({server}, signal.SIGSTOP)
-for n in range(5_000): print(f'{{n:04}}' + 'x' * 995, flush=True)",
-        server = host.child.id()
-    );
-    let answer = host.cell(&code);
-    assert_eq!(answer.structured()["output"]["text_bytes"], 5_000_000, "{answer:?}");
+import os, time
+while not os.path.exists({go:?}): time.sleep(0.01)
+for n in range(5_000): print(f'{{n:04}}' + 'x' * 995, flush=True)"
+    ));
+    let server = Pid::from_raw(i32::try_from(host.child.id()).unwrap()).unwrap();
+    kill_process(server, Signal::STOP).unwrap();
+    fs::write(&go, "").unwrap();
+    // The time itself is the subject: what is printed meanwhile nobody reads.
+    std::thread::sleep(Duration::from_secs(1));
+    kill_process(server, Signal::CONT).unwrap();
+    let answer = host.result(id);
+    assert_eq!(answer.structured()["output"]["text_bytes"], 5_000_006, "{answer:?}");
 }

@@ -222,8 +222,7 @@ fn the_end_of_an_attached_run_stops_its_cell_and_nothing_else() {
 fn an_attached_cell_that_waits_is_withdrawn_and_the_one_under_way_goes_on() {
     let home = Home::new();
     let mut host = home.host("s", "ran = []");
-    let folder = tempfile::tempdir().unwrap();
-    let gate = folder.path().join("gate");
+    let gate = host.workspace.path().join("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     let id = host.begin_cell(&format!("open({gate:?}).read(); ran.append('host')"));
     let mut command = home.husk();

@@ -1,6 +1,9 @@
 //! Cells that outlive their calls: waiting, interrupting, the queue.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -13,10 +16,9 @@ use crate::support::{
 
 /// Begins the cell `c2`, which prints `begun`, waits for the file `go` and goes on; its first answer
 /// that shows `begun`.
-fn waits_for_go(host: &mut Host, rest: &str) -> (tempfile::TempDir, Answer) {
+fn waits_for_go(host: &mut Host, rest: &str) -> (PathBuf, Answer) {
     host.ok("0");
-    let folder = tempfile::tempdir().unwrap();
-    let go = folder.path().join("go");
+    let go = host.workspace.path().join("go");
     let code = format!(
         "
 import os, time
@@ -28,11 +30,11 @@ while not os.path.exists({go:?}): time.sleep(0.01)
     while !answer.text().contains("begun") {
         answer = wait(host, json!({ "cell": "c2", "wait": 0.1 }));
     }
-    (folder, answer)
+    (go, answer)
 }
 
-fn go(folder: &tempfile::TempDir) {
-    std::fs::write(folder.path().join("go"), "").unwrap();
+fn go(file: &Path) {
+    std::fs::write(file, "").unwrap();
 }
 
 fn wait(host: &mut Host, arguments: Value) -> Answer {

@@ -8,6 +8,7 @@
 )]
 
 mod attach;
+mod attacks;
 mod behaviour;
 mod cells;
 mod cli;

@@ -163,8 +163,8 @@ fn a_large_image_is_scaled_down_and_its_original_is_readable() {
 #[test]
 fn output_after_the_end_of_its_cell_is_told_once_as_late() {
     let mut host = host();
-    let folder = tempfile::tempdir().unwrap();
-    let (go, told) = (folder.path().join("go"), folder.path().join("told"));
+    let folder = host.workspace.path();
+    let (go, told) = (folder.join("go"), folder.join("told"));
     host.ok(&format!(
         "
 def late():

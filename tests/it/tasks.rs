@@ -55,8 +55,7 @@ fn turns(host: &mut Host, task: &str) -> Value {
 #[test]
 fn a_cell_that_outlives_its_call_is_a_task_that_asks_and_completes() {
     let mut host = host();
-    let folder = tempfile::tempdir().unwrap();
-    let go = folder.path().join("go");
+    let go = host.workspace.path().join("go");
     let code = format!(
         "
 import os, time

@@ -79,12 +79,12 @@ struct Session {
     /// The cell under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<String>,
-    /// Level of isolation in force: `namespaces`, `landlock`, or `none`: cells can do what this user
-    /// can.
+    /// Level in force; `none`: cells can do what this user can.
     #[serde(skip_serializing_if = "Option::is_none")]
     isolation: Option<&'static str>,
-    /// What holds the kernel, layer by layer, as seen from outside, and what is known to be open.
+    /// Its layers as seen from outside, and known gaps.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     sandbox: Option<Report>,
 }
 
