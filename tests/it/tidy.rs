@@ -38,6 +38,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("jupyter_protocol", &["kernel"]),
     ("rustix", &["jail"]),
     ("libc", &["jail"]),
+    ("landlock", &["jail"]),
+    ("seccompiler", &["jail"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("tower", &["guard", "mcp"]),
