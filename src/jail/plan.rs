@@ -62,6 +62,27 @@ const SYSTEM: &[&str] = &[
     "/sys/devices/system/node",
 ];
 
+/// What other programs later run or trust, in a workspace: cells may read it only. `.git` itself is
+/// there so that it cannot be moved away.
+const TRUSTED: &[(&str, Access)] = &[
+    (".git", Access::Write),
+    (".git/hooks", Access::Read),
+    (".git/config", Access::Read),
+    (".mcp.json", Access::Read),
+    (".vscode", Access::Read),
+    (".claude", Access::Read),
+    (".cursor", Access::Read),
+    (".bashrc", Access::Read),
+    (".bash_profile", Access::Read),
+    (".bash_login", Access::Read),
+    (".profile", Access::Read),
+    (".zshrc", Access::Read),
+    (".zshenv", Access::Read),
+    (".zprofile", Access::Read),
+    (".envrc", Access::Read),
+    ("husk.toml", Access::Read),
+];
+
 /// Devices without state.
 pub(super) const DEVICES: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
@@ -95,6 +116,9 @@ pub struct Grant {
     pub lent: bool,
     /// Whether the kernel can do without it.
     pub optional: bool,
+    /// Whether it lies in the workspace and is kept from cells there. No link on the way to it is
+    /// followed: a cell may have made it.
+    pub kept: bool,
 }
 
 /// Bounds that the operating system keeps for each process.
@@ -160,6 +184,8 @@ pub struct Ground {
     pub state: PathBuf,
     /// Bytes of memory that this machine has.
     pub memory: u64,
+    /// The folder in the workspace, by its name there, in which husk records cells.
+    pub record: Option<PathBuf>,
 }
 
 impl Ground {
@@ -262,6 +288,7 @@ fn grants(
         access,
         lent,
         optional,
+        kept: false,
     };
     let mut all: Vec<Grant> =
         SYSTEM.iter().map(|path| grant(Path::new(path), Access::Read, false, true)).collect();
@@ -283,10 +310,25 @@ fn grants(
     }
     judge(&ground.workspace, "the workspace", ground)?;
     all.push(grant(&ground.workspace, Access::Write, true, false));
+    // Landlock alone cannot take away what is given for the whole workspace.
+    if scratch.is_none() {
+        let kept = kept(settings, ground);
+        all.extend(
+            kept.map(|(path, access)| Grant { kept: true, ..grant(&path, access, true, true) }),
+        );
+    }
     all.extend(scratch.map(|scratch| grant(scratch, Access::Write, true, false)));
     let seen = seen_run.to_owned();
     all.push(Grant { seen, ..grant(&ground.run, Access::Run, true, false) });
     Ok(all)
+}
+
+/// What is kept from cells in the workspace, unless the settings open it by name.
+fn kept(settings: &Settings, ground: &Ground) -> impl Iterator<Item = (PathBuf, Access)> {
+    let trusted = TRUSTED.iter().map(|(name, access)| (ground.workspace.join(name), *access));
+    let record = ground.record.iter().map(|name| (ground.workspace.join(name), Access::Read));
+    let open = |path: &Path| settings.fs_write.iter().any(|write| path.starts_with(write));
+    trusted.chain(record).filter(move |(path, _)| !open(path))
 }
 
 /// Whether the path is open in any case.
@@ -376,6 +418,7 @@ mod tests {
             home: Some("/root".into()),
             state: "/root/.local/share/husk".into(),
             memory: 1000,
+            record: Some(".husk".into()),
         }
     }
 
@@ -408,6 +451,22 @@ mod tests {
         let writable = plan.grants.iter().filter(|grant| grant.access == Access::Write);
         assert!(writable.chain([]).all(|grant| !run.seen.starts_with(&grant.seen)));
         assert!(!run.seen.starts_with(&plan.scratch));
+    }
+
+    #[test]
+    fn what_others_trust_is_kept_from_cells_unless_it_is_opened_by_name() {
+        let mut settings = Settings::default();
+        let plan = make(&settings, Level::Namespaces).unwrap();
+        for name in [".git/hooks", ".mcp.json", ".husk", "husk.toml"] {
+            let path = format!("/work/project/{name}");
+            assert_eq!(access(&plan, &path), Some(Access::Read), "{name}");
+        }
+        assert_eq!(access(&plan, "/work/project/.git"), Some(Access::Write));
+        settings.fs_write = vec!["/work/project/.vscode".into()];
+        let plan = make(&settings, Level::Namespaces).unwrap();
+        assert_eq!(access(&plan, "/work/project/.vscode"), None);
+        let plan = make(&settings, Level::Landlock).unwrap();
+        assert!(plan.grants.iter().all(|grant| !grant.kept));
     }
 
     #[test]

@@ -230,8 +230,17 @@ fn gaps(plan: &Plan, layers: &[Layer]) -> Vec<&'static str> {
     let mut gaps = vec![
         "the memory of several processes together, shared memory and the bytes of the workspace have no limit",
         "all kernels share this machine's Linux, whose faults no level closes",
-        "what a cell writes into the workspace may be run or trusted later by other programs",
     ];
+    gaps.push(match plan.level {
+        Level::Namespaces => {
+            "files of the workspace that other programs run or trust (hooks, editor and agent \
+             settings, start files) are kept from cells only if they were there when the kernel started"
+        }
+        _ => {
+            "cells may change files of the workspace that other programs run or trust (hooks, \
+             editor and agent settings, start files)"
+        }
+    });
     if plan.level == Level::Landlock {
         gaps.extend([
             "cells see the list and the command lines of all processes",

@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, fstat},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2},
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
         mount_change, move_mount, open_tree, unmount,
@@ -51,8 +51,12 @@ impl Piece {
 pub(super) fn collect(plan: &Plan, lent: Option<BorrowedFd<'_>>) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     for grant in &plan.grants {
-        match piece(grant, lent.filter(|_| grant.lent)) {
+        let lent = lent.filter(|_| grant.lent);
+        let found = if grant.kept { kept(grant, &plan.folder, lent) } else { piece(grant, lent) };
+        match found {
             Ok(piece) => pieces.push(piece),
+            // Not there, or a link: then it is the cells' as it was before.
+            Err(_) if grant.kept => {}
             Err(error) if grant.optional && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("open `{}`: {error}", grant.path.display())),
         }
@@ -68,15 +72,36 @@ fn piece(grant: &Grant, lent: Option<BorrowedFd<'_>>) -> io::Result<Piece> {
     if top && let Ok(target) = fs::read_link(&grant.path) {
         return Ok(Piece::Link(grant.seen.clone(), target));
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(CWD, &grant.path, flags)?;
+    let tree = open_tree(CWD, &grant.path, copied())?;
+    set_access(&tree, grant, lent)?;
+    Ok(Piece::Tree(grant.seen.clone(), tree))
+}
+
+fn copied() -> OpenTreeFlags {
+    OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE
+}
+
+/// A part of the workspace, found without following any link in it.
+fn kept(grant: &Grant, workspace: &Path, lent: Option<BorrowedFd<'_>>) -> io::Result<Piece> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = open(workspace, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let name = grant.path.strip_prefix(workspace).map_err(io::Error::other)?;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let found = openat2(&folder, name, flags, Mode::empty(), inside)?;
+    let kind = FileType::from_raw_mode(fstat(&found)?.st_mode);
+    if !matches!(kind, FileType::Directory | FileType::RegularFile) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let tree = open_tree(&found, "", copied() | OpenTreeFlags::AT_EMPTY_PATH)?;
+    set_access(&tree, grant, lent)?;
+    Ok(Piece::Tree(grant.seen.clone(), tree))
+}
+
+fn set_access(tree: &OwnedFd, grant: &Grant, lent: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let read_only = if grant.access == Access::Read { libc::MOUNT_ATTR_RDONLY } else { 0 };
     let no_devices = if grant.access == Access::Device { 0 } else { libc::MOUNT_ATTR_NODEV };
     let attributes = libc::MOUNT_ATTR_NOSUID | read_only | no_devices;
-    set_attributes(&tree, attributes, lent)?;
-    Ok(Piece::Tree(grant.seen.clone(), tree))
+    set_attributes(tree, attributes, lent)
 }
 
 /// Sets attributes of a tree and of all that is mounted in it.

@@ -33,6 +33,27 @@ pub struct Settings {
     pub max_file_bytes: u64,
 }
 
+impl Settings {
+    /// The topmost folder, in the workspace, in which sessions are recorded; none where that is the
+    /// workspace itself, or nothing is recorded.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        let (first, _) = self.file.split_once('/')?;
+        (!first.contains('{')).then(|| first.into())
+    }
+}
+
+/// Makes the folder in which sessions are recorded, so that it can be kept from cells before there is
+/// a record. What is in its way is told when a cell is to be recorded.
+pub fn make_folder(settings: &Settings, workspace: &Path) {
+    if let Some(folder) = settings.folder() {
+        let made = Target::find(workspace, &folder.join("record.ipynb"));
+        if let Err(error) = made.and_then(|target| target.enter().map(drop)) {
+            tracing::debug!(%error, "the folder of the record cannot be made yet");
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// Opens the file's folder, each time anew: somebody may have removed it.
-    fn enter(&self) -> Result<Option<Folder>, RecordError> {
+    pub(super) fn enter(&self) -> Result<Option<Folder>, RecordError> {
         let mut path = self.workspace_path.clone();
         let mut inner: Option<Folder> = None;
         for name in &self.folders {

@@ -109,6 +109,7 @@ impl Launcher {
             home: home.map(|home| home.canonicalize().unwrap_or(home)),
             state: self.wanted.data_dir.clone(),
             memory: jail::machine_memory(),
+            record: self.notebook.folder(),
         };
         ground.programs = match program {
             Program::Python(interpreter, spec) => of_python(interpreter, spec.as_ref(), &ground),
@@ -254,6 +255,7 @@ mod tests {
             home: Some(home.path().into()),
             state: "/s".into(),
             memory: 0,
+            record: None,
         };
         let found = tidy(roots(&at("bin/python"), &ground));
         // The folder itself, not the home that it lies in.

@@ -248,6 +248,7 @@ impl Launcher {
         session: &SessionName,
         workspace: &Path,
     ) -> Result<Kernel, LaunchError> {
+        record::make_folder(&self.notebook, workspace);
         let run = Run::make().map_err(LaunchError::Run)?;
         let (jail, wire) = self.confinement(choice, program, wire, workspace, &run)?;
         let seen = jail.seen_run(&run.outer);

@@ -211,7 +211,9 @@ fn what_somebody_else_wrote_is_kept() {
     must_be_valid(&folder);
     let earlier = std::fs::read_to_string(folder.join(".husk/main.1.ipynb")).unwrap();
     assert_eq!(earlier, "of an earlier session");
-    host.ok("import shutil; shutil.rmtree('.husk')");
+    // A cell of a sandbox cannot do it.
+    std::fs::remove_dir_all(folder.join(".husk")).unwrap();
+    host.ok("2");
     assert_eq!(cells(&folder).len(), 2);
 }
 
