@@ -7,7 +7,8 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    plan::{Ground, Plan, Refused},
+    grants::Ground,
+    plan::{Plan, Refused},
     process::{Command, Process, SpawnError},
     report::{Layer, Report},
     settings::{Isolation, Level, Settings},

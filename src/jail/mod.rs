@@ -20,6 +20,7 @@ mod file_system;
 #[cfg(target_os = "linux")]
 mod files;
 mod folder;
+pub mod grants;
 mod handles;
 pub mod init;
 pub mod plan;
@@ -37,7 +38,8 @@ mod word;
 pub use choose::Unavailable;
 pub use file_system::network_file_system;
 pub use folder::{Folder, Stamp};
-pub use plan::{Bridge, Ground, Plan};
+pub use grants::Ground;
+pub use plan::{Bridge, Plan};
 pub use process::{Command, Exit, Process, Signal, SpawnError, own_binary};
 pub use report::Report;
 pub use settings::{Isolation, Level, Network, Settings};
