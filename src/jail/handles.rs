@@ -30,6 +30,13 @@ impl Handles {
         Self { init, init_handle: init.and_then(open), kernel_handle }
     }
 
+    /// Kills the kernel alone.
+    pub(super) fn kill_kernel(&self) {
+        let kernel = self.kernel_handle.as_ref();
+        // One that has ended already is as wanted.
+        kernel.map(|handle| process::pidfd_send_signal(handle, Signal::KILL));
+    }
+
     /// Kills the kernel, everything below init, and init: a stopped process dies of it too.
     pub(super) fn destroy(&self) {
         let kill = |handle: &Option<OwnedFd>| {
@@ -50,6 +57,8 @@ impl Handles {
     pub(super) fn hold(init: Option<i32>, _kernel: u32) -> Self {
         Self { init }
     }
+
+    pub(super) fn kill_kernel(&self) {}
 
     pub(super) fn destroy(&self) {}
 }

@@ -16,6 +16,7 @@ mod calls;
 pub mod choose;
 #[cfg(target_os = "linux")]
 mod confine;
+mod exit;
 mod file_system;
 #[cfg(target_os = "linux")]
 mod files;
@@ -33,14 +34,16 @@ pub mod settings;
 mod spaces;
 mod start;
 mod tree;
+mod watch;
 mod word;
 
 pub use choose::Unavailable;
+pub use exit::Exit;
 pub use file_system::network_file_system;
 pub use folder::{Folder, Stamp};
 pub use grants::Ground;
 pub use plan::{Bridge, Plan};
-pub use process::{Command, Exit, Process, Signal, SpawnError, own_binary};
+pub use process::{Command, Process, Signal, SpawnError, own_binary};
 pub use report::Report;
 pub use settings::{Isolation, Level, Network, Settings};
 pub use tree::Usage;

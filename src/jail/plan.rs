@@ -57,7 +57,7 @@ pub struct Grant {
     pub kept: bool,
 }
 
-/// Bounds that the operating system keeps for each process.
+/// Bounds, most of them kept by the operating system for each process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of private memory of one process.
@@ -70,6 +70,10 @@ pub struct Limits {
     pub file_size: Option<u64>,
     /// Bytes of `/tmp`, and again of `/dev/shm`.
     pub tmp: u64,
+    /// Bytes of memory of all processes together.
+    pub memory_together: u64,
+    /// Bytes of the workspace; without, no limit.
+    pub workspace: Option<u64>,
 }
 
 /// A port inside the sandbox that is reached by a socket in the run folder.
@@ -147,7 +151,8 @@ impl Plan {
             Level::None => Vec::new(),
             _ => grants(settings, ground, &seen_run, (!own_root).then_some(&scratch))?,
         };
-        let memory = settings.memory_per_process_bytes.unwrap_or(ground.memory / 2);
+        let together = settings.memory_bytes.unwrap_or(ground.memory / 2);
+        let memory = settings.memory_per_process_bytes.unwrap_or(together).min(together);
         Ok(Self {
             level,
             network: settings.network,
@@ -158,6 +163,8 @@ impl Plan {
                 open_files: settings.open_files,
                 file_size: settings.file_size_bytes,
                 tmp: settings.tmp_bytes,
+                memory_together: together,
+                workspace: settings.workspace_bytes,
             },
             folder: ground.workspace.clone(),
             scratch,

@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    fmt, io,
+    io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    pin::pin,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -23,12 +24,14 @@ use tokio::{
 };
 
 use super::{
+    exit::Exit,
     handles::Handles,
     init,
     plan::Plan,
     report::Layer,
     settings::Level,
     tree::{self, Usage},
+    watch::{self as bounds, Over},
     word::{self, Word},
 };
 
@@ -67,70 +70,6 @@ pub enum Signal {
     Interrupt,
     /// SIGKILL.
     Kill,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// With an exit code.
-    Code(i32),
-    /// By a signal.
-    Signal(i32),
-    /// Its init ended without telling.
-    Unknown,
-}
-
-impl Exit {
-    /// What the end most likely means, for a reader who did not see it.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Code(0) => "the process ended itself, for example by exit()",
-            Self::Code(137) | Self::Signal(9) => "most likely killed for using too much memory",
-            Self::Code(_) => "the process ended itself, for example by os._exit()",
-            Self::Signal(11 | 7) => "a crash in native code (invalid memory access)",
-            Self::Signal(6) => "native code aborted, for example on a failed assertion",
-            Self::Signal(4) => "native code for another processor (illegal instruction)",
-            Self::Signal(2 | 15) => "something asked the process to end",
-            Self::Signal(24) => "the limit of CPU time was reached",
-            Self::Signal(25) => "the limit of file size was reached",
-            Self::Signal(_) => "ended by a signal",
-            Self::Unknown => "its supervisor was killed too",
-        }
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(number) => match signal_name(*number) {
-                Some(name) => write!(f, "signal {number} ({name})"),
-                None => write!(f, "signal {number}"),
-            },
-            Self::Unknown => write!(f, "unknown exit"),
-        }
-    }
-}
-
-fn signal_name(number: i32) -> Option<&'static str> {
-    let names = [
-        (1, "SIGHUP"),
-        (2, "SIGINT"),
-        (3, "SIGQUIT"),
-        (4, "SIGILL"),
-        (6, "SIGABRT"),
-        (7, "SIGBUS"),
-        (8, "SIGFPE"),
-        (9, "SIGKILL"),
-        (11, "SIGSEGV"),
-        (13, "SIGPIPE"),
-        (15, "SIGTERM"),
-        (24, "SIGXCPU"),
-        (25, "SIGXFSZ"),
-        (31, "SIGSYS"),
-    ];
-    names.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
 }
 
 /// Why a process could not be started.
@@ -200,7 +139,14 @@ impl Process {
         let (exit_tx, exit) = watch::channel(None);
         let (ended, init_ended) = watch::channel(false);
         let handles = Arc::new(Handles::hold(init, pid));
-        tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles)));
+        let plan = command.plan.clone();
+        let over = async move {
+            match init.filter(|_| plan.level != Level::None) {
+                Some(init) => bounds::until_over(init, &plan).await,
+                None => std::future::pending().await,
+            }
+        };
+        tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles), over));
         let lifeline = writer;
         Ok(Self { pid, handles, lifeline, layers, exit, log, log_ended, init_ended, _tasks: tasks })
     }
@@ -347,15 +293,31 @@ async fn follow(
     exit: watch::Sender<Option<Exit>>,
     ended: watch::Sender<bool>,
     handles: Arc<Handles>,
+    over: impl Future<Output = Over>,
 ) {
     let mut line = String::new();
-    let read = lines.read_line(&mut line).await;
-    let told = read.ok().and_then(|_| parse_end(&line));
+    let mut read = pin!(lines.read_line(&mut line));
+    let over = tokio::select! {
+        _ = &mut read => None,
+        over = over => {
+            // Its init then ends all the others. Much memory takes its time to go, after the
+            // channels: why it ends is told before.
+            handles.kill_kernel();
+            exit.send_replace(Some(Exit::Over(over)));
+            Some(over)
+        }
+    };
+    if over.is_some() {
+        let _ = tokio::time::timeout(WORD, read).await;
+    }
+    let told = parse_end(&line);
     if told.is_none() {
         // Killed by a cell: what it kept together must not outlive it.
         handles.destroy();
     }
-    exit.send_replace(Some(told.unwrap_or(Exit::Unknown)));
+    if over.is_none() {
+        exit.send_replace(Some(told.unwrap_or(Exit::Unknown)));
+    }
     if let Err(error) = child.wait().await {
         tracing::warn!(%error, "cannot wait for the kernel's init");
     }

@@ -99,6 +99,7 @@ impl Report {
             layers.insert(0, process.privileges());
             layers.insert(1, process.user());
             layers.push(process.limits());
+            layers.push(watched(plan));
             if plan.level == Level::Namespaces {
                 layers.insert(0, namespaces(pid, plan));
             }
@@ -124,6 +125,15 @@ impl Report {
         let of = |name: &&str| self.layers.iter().find(|layer| layer.name == **name);
         promised.iter().filter_map(of).find(|layer| layer.state == State::Absent)
     }
+}
+
+/// What husk watches itself.
+fn watched(plan: &Plan) -> Layer {
+    let mut detail = format!("memory together: {}", plan.limits.memory_together);
+    if let Some(bytes) = plan.limits.workspace {
+        detail.push_str(&format!("; workspace: {bytes}"));
+    }
+    Layer::new("watch", State::Partial, format!("{detail}; beyond, the kernel is ended"))
 }
 
 /// The word of the setting.
@@ -228,7 +238,8 @@ fn gaps(plan: &Plan, layers: &[Layer]) -> Vec<&'static str> {
         return vec!["cells can do what this user can"];
     }
     let mut gaps = vec![
-        "the memory of several processes together, shared memory and the bytes of the workspace have no limit",
+        "memory of several processes together and bytes of the workspace are watched, not bounded: \
+         for a moment they can be passed; memory of System V that nobody has mapped is not seen",
         "all kernels share this machine's Linux, whose faults no level closes",
     ];
     gaps.push(match plan.level {
@@ -252,7 +263,7 @@ fn gaps(plan: &Plan, layers: &[Layer]) -> Vec<&'static str> {
         gaps.push("cells can signal this user's other processes");
     }
     if layers.iter().any(|layer| layer.name == "user" && layer.detail.starts_with("root")) {
-        gaps.push("the limit of processes does not bind root");
+        gaps.push("the number of processes is watched, not bounded, since the kernel runs as root");
     }
     if plan.network == Network::Full {
         gaps.push("cells reach all that this machine reaches");

@@ -114,7 +114,11 @@ pub struct Settings {
     pub env_allow: Vec<String>,
     /// Environment variables of kernels, each as `NAME=value`.
     pub env_set: Vec<String>,
-    /// Most bytes of memory of one process of a kernel; unset means half of this machine's.
+    /// Most bytes of memory of all processes of a kernel together; beyond, the kernel is ended. Unset
+    /// means half of this machine's.
+    pub memory_bytes: Option<u64>,
+    /// Most bytes of private memory of one process, which then gets an error; unset means
+    /// `memory_bytes`.
     pub memory_per_process_bytes: Option<u64>,
     /// Most processes and threads of a kernel.
     pub pids: u64,
@@ -122,6 +126,9 @@ pub struct Settings {
     pub open_files: u64,
     /// Most bytes of one file that cells write; unset means no limit.
     pub file_size_bytes: Option<u64>,
+    /// Most bytes of all files in the workspace, looked at every few seconds; beyond, the kernel is
+    /// ended. Unset means no limit.
+    pub workspace_bytes: Option<u64>,
     /// Bytes of a sandbox's own `/tmp`, and again of its shared memory (level `namespaces`).
     pub tmp_bytes: u64,
 }
@@ -137,7 +144,9 @@ impl Default for Settings {
             fs_write: Vec::new(),
             env_allow: allowed.map(str::to_owned).to_vec(),
             env_set: Vec::new(),
+            memory_bytes: None,
             memory_per_process_bytes: None,
+            workspace_bytes: None,
             pids: 1024,
             open_files: 4096,
             file_size_bytes: None,
@@ -163,6 +172,8 @@ impl Settings {
         within("open_files", self.open_files, 64, 1 << 20);
         within("tmp_bytes", self.tmp_bytes, 1 << 20, 1 << 50);
         for (field, value, least) in [
+            ("memory_bytes", self.memory_bytes, LEAST_MEMORY),
+            ("workspace_bytes", self.workspace_bytes, 1 << 20),
             ("memory_per_process_bytes", self.memory_per_process_bytes, LEAST_MEMORY),
             ("file_size_bytes", self.file_size_bytes, 1 << 20),
         ] {

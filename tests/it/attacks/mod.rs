@@ -26,6 +26,8 @@ use crate::support::{
     husk, python,
 };
 
+mod limits;
+
 const TABLE: &str = include_str!("table.py");
 
 /// An ordinary user that nobody else is.
@@ -200,9 +202,16 @@ fn leaks(user: As, level: &str) -> BTreeSet<String> {
     symlink(prey.outside.path().join("file"), host.workspace.path().join("planted")).unwrap();
     let told = prey.described(&host, user).to_string();
     let table = host.ok(&format!("import json\nt = json.loads({told:?})\n{TABLE}"));
-    assert_eq!(host.ok("6 * 7"), "42", "the server answers throughout");
+    let bomb = host.cell("print('a bomb of forks |', attempt(forks))");
+    let told = bomb.text();
+    let table = match bomb.status() {
+        // Where the operating system does not bound root's processes, husk does.
+        "kernel_died" if told.contains("the limit of processes and threads") => table,
+        _ => table + &told,
+    };
+    assert!(host.ok("6 * 7").starts_with("42"), "the server answers throughout");
     let rows: Vec<(&str, &str)> = table.lines().filter_map(|line| line.split_once(" | ")).collect();
-    assert_eq!(rows.len(), TABLE.matches("\": ").count(), "{table}");
+    assert!(rows.len() >= TABLE.matches("\": ").count(), "{table}");
     if level != "none" {
         prey.must_be_untouched();
     }
@@ -225,12 +234,8 @@ fn no_attack_succeeds_in_namespaces() {
 #[test]
 fn behind_landlock_only_what_is_told_as_a_gap_succeeds() {
     for user in As::all() {
-        let known: &[&str] = match user {
-            // The list of processes is open, and the limit of processes does not bind root.
-            As::Root => &["a bomb of forks", "the command line of the server"],
-            As::User => &["the command line of the server"],
-        };
-        expect(*user, "landlock", known);
+        // The list of processes is open.
+        expect(*user, "landlock", &["the command line of the server"]);
     }
 }
 

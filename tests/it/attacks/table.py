@@ -195,7 +195,6 @@ ATTACKS = {
     "a kernel module": lambda: call(175, b"x", 1, b""),
     "the name of the machine": lambda: socket.sethostname("x") or "changed",
     "becoming root": lambda: os.setresuid(0, 0, 0) or (os.getuid() != t["uid"] and "root") or blocked(),
-    "a bomb of forks": forks,
     "a bomb of memory": memory,
     "one huge file": lambda: huge_file("huge"),
     "a full /tmp": lambda: huge_file("/tmp/full"),
