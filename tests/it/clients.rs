@@ -20,7 +20,9 @@ fn judge(mut command: Command) {
     let folder = tempfile::tempdir().unwrap();
     command.env("HUSK_TEST_PYTHON", python()).current_dir(folder.path());
     // Of its own, and faster than an agent is.
-    command.env("HUSK_DATA_DIR", folder.path().join("data"));
+    // Not in the folder in which cells work.
+    let data = tempfile::tempdir().unwrap();
+    command.env("HUSK_DATA_DIR", data.path());
     command.envs([("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"), ("HUSK_DEDUP_MODE", "off")]);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -88,6 +88,7 @@ impl As {
             }
         }
         command.env_remove("XDG_RUNTIME_DIR").env("HOME", home).env("HUSK_PYTHON", python());
+        command.env("HUSK_DATA_DIR", home.join(".local/share/husk"));
         command.env("SECRET", "of the server").current_dir(workspace.path());
         command.envs(settings.iter().copied());
         let mut host = Host::run(command, workspace);
@@ -422,7 +423,10 @@ fn a_level_that_cannot_be_had_is_an_error_with_the_way_out() {
     for name in ["HUSK_TEST_PYTHON", "HUSK_TEST_KERNELS", "HUSK_TEST_INSPECTOR", "HUSK_TEST_NODE"] {
         command.env_remove(name);
     }
-    command.env("HOME", "/nonexistent").env_remove("XDG_RUNTIME_DIR");
+    command
+        .env("HUSK_DATA_DIR", "/nonexistent/data")
+        .env("HOME", "/nonexistent")
+        .env_remove("XDG_RUNTIME_DIR");
     command.current_dir(workspace.path()).stderr(Stdio::null());
     let mut host = Host::run(command, workspace);
     host.initialize("2025-11-25");
