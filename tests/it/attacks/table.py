@@ -72,8 +72,8 @@ def memory_of(pid):
 
 def vm_read(pid):
     buffer = ctypes.create_string_buffer(8)
-    ours = struct.pack("PN", ctypes.addressof(buffer), 8)
-    theirs = struct.pack("PN", 0x400000, 8)
+    ours = struct.pack("PP", ctypes.addressof(buffer), 8)
+    theirs = struct.pack("PP", 0x400000, 8)
     return call(310, pid, ours, 1, theirs, 1, 0)
 
 
