@@ -56,25 +56,33 @@ const SYSTEM: &[&str] = &[
     "/sys/devices/system/node",
 ];
 
-/// What other programs later run or trust, in a workspace: cells may read it only. `.git` itself is
-/// there so that it cannot be moved away.
-const TRUSTED: &[(&str, Access)] = &[
-    (".git", Access::Write),
-    (".git/hooks", Access::Read),
-    (".git/config", Access::Read),
-    (".mcp.json", Access::Read),
-    (".vscode", Access::Read),
-    (".claude", Access::Read),
-    (".cursor", Access::Read),
-    (".bashrc", Access::Read),
-    (".bash_profile", Access::Read),
-    (".bash_login", Access::Read),
-    (".profile", Access::Read),
-    (".zshrc", Access::Read),
-    (".zshenv", Access::Read),
-    (".zprofile", Access::Read),
-    (".envrc", Access::Read),
-    ("husk.toml", Access::Read),
+/// What other programs later run or trust, in a workspace: cells may read it only.
+///
+/// `.git` as a whole: a file `.git/commondir`, or a `.git` that is a file, leads git to hooks and a
+/// configuration elsewhere, and `.git/modules` has more of them.
+const TRUSTED: &[&str] = &[
+    ".git",
+    ".gitconfig",
+    ".mcp.json",
+    ".vscode",
+    ".idea",
+    ".zed",
+    ".devcontainer",
+    ".claude",
+    ".codex",
+    ".cursor",
+    ".gemini",
+    ".windsurf",
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".envrc",
+    ".ripgreprc",
+    "husk.toml",
 ];
 
 /// Where things are on this machine.
@@ -141,9 +149,7 @@ pub(super) fn grants(
     // Landlock alone cannot take away what is given for the whole workspace.
     if scratch.is_none() {
         let kept = kept(settings, ground);
-        all.extend(
-            kept.map(|(path, access)| Grant { kept: true, ..grant(&path, access, true, true) }),
-        );
+        all.extend(kept.map(|path| Grant { kept: true, ..grant(&path, Access::Read, true, true) }));
     }
     all.extend(scratch.map(|scratch| grant(scratch, Access::Write, true, false)));
     let seen = seen_run.to_owned();
@@ -152,11 +158,11 @@ pub(super) fn grants(
 }
 
 /// What is kept from cells in the workspace, unless the settings open it by name.
-fn kept(settings: &Settings, ground: &Ground) -> impl Iterator<Item = (PathBuf, Access)> {
-    let trusted = TRUSTED.iter().map(|(name, access)| (ground.workspace.join(name), *access));
-    let record = ground.record.iter().map(|name| (ground.workspace.join(name), Access::Read));
-    let open = |path: &Path| settings.fs_write.iter().any(|write| path.starts_with(write));
-    trusted.chain(record).filter(move |(path, _)| !open(path))
+fn kept(settings: &Settings, ground: &Ground) -> impl Iterator<Item = PathBuf> {
+    let trusted = TRUSTED.iter().map(|name| ground.workspace.join(name));
+    let record = ground.record.iter().map(|name| ground.workspace.join(name));
+    let open = |path: &PathBuf| settings.fs_write.iter().any(|write| path.starts_with(write));
+    trusted.chain(record).filter(move |path| !open(path))
 }
 
 /// Whether the path is open in any case.

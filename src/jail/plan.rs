@@ -288,11 +288,10 @@ mod tests {
     fn what_others_trust_is_kept_from_cells_unless_it_is_opened_by_name() {
         let mut settings = Settings::default();
         let plan = make(&settings, Level::Namespaces).unwrap();
-        for name in [".git/hooks", ".mcp.json", ".husk", "husk.toml"] {
+        for name in [".git", ".mcp.json", ".husk", "husk.toml"] {
             let path = format!("/work/project/{name}");
             assert_eq!(access(&plan, &path), Some(Access::Read), "{name}");
         }
-        assert_eq!(access(&plan, "/work/project/.git"), Some(Access::Write));
         settings.fs_write = vec!["/work/project/.vscode".into()];
         let plan = make(&settings, Level::Namespaces).unwrap();
         assert_eq!(access(&plan, "/work/project/.vscode"), None);

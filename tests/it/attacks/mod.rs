@@ -338,6 +338,7 @@ fn what_other_programs_trust_in_the_workspace_is_only_read() {
         let files = [
             ".git/hooks/pre-commit",
             ".git/config",
+            ".git/index",
             ".mcp.json",
             ".vscode/tasks.json",
             "husk.toml",
@@ -360,11 +361,13 @@ fn what_other_programs_trust_in_the_workspace_is_only_read() {
             "open('.git/hooks/new', 'w')",
             "open('.git/config', 'w')",
             "os.unlink('.git/config')",
+            "open('.git/commondir', 'w')",
+            "open('.git/index', 'w')",
             "os.rename('.git', 'moved')",
             "os.rename('.git/hooks', 'hooks')",
             "open('.mcp.json', 'a')",
             "os.unlink('.mcp.json')",
-            "os.replace('.git/index', '.mcp.json')",
+            "os.replace('new', '.mcp.json')",
             "open('.vscode/new', 'w')",
             "os.rename('.vscode', 'moved')",
             "open('husk.toml', 'w')",
@@ -372,7 +375,7 @@ fn what_other_programs_trust_in_the_workspace_is_only_read() {
             "os.rename('.husk', 'moved')",
             "os.listdir('.cursor')",
         ] {
-            let answer = host.cell(&format!("open('.git/index', 'w').close(); {attack}"));
+            let answer = host.cell(&format!("open('new', 'w').close(); {attack}"));
             assert_eq!(answer.status(), "error", "{user:?}: {attack}: {answer:?}");
         }
         assert_eq!(host.ok("open('.git/index').read() + open('.mcp.json').read()"), "''");
