@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod budget;
 pub mod canon;
 pub mod clock;
+pub mod hosts;
 pub mod ids;
 pub mod picture;
 pub mod secret;
