@@ -15,12 +15,12 @@
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
 //! | 3 surfaces | [`mcp`] |
 //! | 2 assemblies | [`sandbox`], [`notebook`] |
-//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`store`] |
+//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`] |
 //! | 0 base | [`base`] |
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`]; `zeromq` and
 //! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
-//! in [`cli`]; `sqlx` only in [`store`].
+//! in [`cli`]; `sqlx` only in [`store`]; `hyper` only in [`proxy`].
 //!
 //! ## The walk of one call
 //!
@@ -61,6 +61,7 @@ pub mod jail;
 pub mod kernel;
 pub mod mcp;
 pub mod notebook;
+pub mod proxy;
 pub mod sandbox;
 pub mod schema;
 pub mod store;

@@ -13,7 +13,7 @@ use syn::visit::{self, Visit};
 /// prints the same table.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["guard", "jail", "kernel", "store"],
+    &["guard", "jail", "kernel", "proxy", "store"],
     &["notebook", "sandbox"],
     &["mcp"],
     &["app", "cli", "config", "schema", "telemetry"],
@@ -44,6 +44,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("tower", &["guard", "mcp"]),
     ("sqlx", &["store"]),
+    ("hyper", &["proxy"]),
+    ("hyper_util", &["proxy"]),
+    ("http_body_util", &["proxy"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

@@ -33,10 +33,10 @@ pub enum Why {
         /// What is there.
         kind: Kind,
     },
-    /// Another was named on the way to it.
-    Fronted {
-        /// The host to which the way was open.
-        front: String,
+    /// It was asked for inside a connection to another host.
+    Inside {
+        /// The other host.
+        other: Host,
     },
 }
 
@@ -48,6 +48,7 @@ impl Refusal {
             // Who needs that knows how to name it; nobody shall be led to it.
             Why::Address { kind: Kind::Metadata, .. } => None,
             _ if self.kind() == Some(Kind::Metadata) => None,
+            Why::Inside { .. } => None,
             Why::Address { address, .. } => {
                 Some(Entry::of(&Target { host: Host::Address(address), port: self.target.port }))
             }
@@ -75,7 +76,9 @@ impl fmt::Display for Refusal {
             }
             Why::Port => f.write_str(", a port that is not named")?,
             Why::Address { address, kind } => write!(f, ", whose address {address} is {kind}")?,
-            Why::Fronted { front } => write!(f, ", asked for on the way to {front}")?,
+            Why::Inside { other } => {
+                write!(f, ", asked for inside a connection to {other}; connect to it by its name")?;
+            }
         }
         match (self.remedy(), &self.why) {
             (None, _) => Ok(()),
