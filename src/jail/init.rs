@@ -19,6 +19,9 @@ use std::{
     time::Duration,
 };
 
+#[cfg(target_os = "linux")]
+use std::net::Ipv4Addr;
+
 use rustix::{
     io::Errno,
     process::{self, Pid, WaitId, WaitIdOptions, WaitOptions},
@@ -26,7 +29,7 @@ use rustix::{
 
 #[cfg(target_os = "linux")]
 use super::{
-    bridge,
+    bridge, network,
     settings::Level,
     spaces::{self, Side},
 };
@@ -38,6 +41,10 @@ pub const WORD: &str = "__init";
 /// How often, a millisecond apart, everything below init is killed and reaped: what sleeps in the
 /// kernel of the operating system for longer cannot be waited for.
 const ROUNDS: u32 = 1000;
+
+/// Connections to the proxy's port that wait to be taken.
+#[cfg(target_os = "linux")]
+const WAITING: i32 = 1024;
 
 /// The kernel's process id while it may be signalled: taken away before it is reaped, so that no
 /// signal can reach a stranger who got its number.
@@ -110,6 +117,7 @@ fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, plan: &Plan) -> i32 
         Err(failure) => Err(failure),
     };
     let bridges = settled.and_then(|()| {
+        offer(&lifeline, plan).map_err(|error| ("open the proxy's port", error))?;
         bridge::open(&plan.bridges).map_err(|error| ("reach the kernel's ports", error))
     });
     match bridges {
@@ -125,6 +133,17 @@ fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, plan: &Plan) -> i32 
             1
         }
     }
+}
+
+/// Opens the one way out of the kernel's own network, which is served outside.
+#[cfg(target_os = "linux")]
+fn offer(lifeline: &UnixStream, plan: &Plan) -> std::io::Result<()> {
+    if !plan.own_network() {
+        return Ok(());
+    }
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, network::PORT))?;
+    rustix::net::listen(&listener, WAITING)?;
+    word::hand_over(lifeline, &listener)
 }
 
 /// Waits until everything in the sandbox has ended, then removes the run folder.

@@ -20,10 +20,12 @@ mod exit;
 mod file_system;
 #[cfg(target_os = "linux")]
 mod files;
+mod first;
 mod folder;
 pub mod grants;
 mod handles;
 pub mod init;
+pub mod network;
 pub mod plan;
 mod process;
 pub mod report;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     grants::{Ground, grants},
+    network,
     settings::{Level, Network, Settings},
 };
 
@@ -93,6 +94,8 @@ pub struct Plan {
     pub level: Level,
     /// What it may reach.
     pub network: Network,
+    /// The hosts that are named for that.
+    pub hosts: Vec<String>,
     /// What it may touch.
     pub grants: Vec<Grant>,
     /// Its bounds.
@@ -141,9 +144,7 @@ impl Plan {
     /// # Errors
     /// [`Refused`] when a path or a promise cannot be allowed.
     pub fn make(settings: &Settings, level: Level, ground: &Ground) -> Result<Self, Refused> {
-        if (level, settings.network) == (Level::Landlock, Network::Loopback) {
-            return Err(Refused::Network { level, network: "loopback" });
-        }
+        network::can_be_given(level, settings.network)?;
         let own_root = level == Level::Namespaces;
         let seen_run = if own_root { RUN_INSIDE.into() } else { ground.run.clone() };
         let scratch = if own_root { "/tmp".into() } else { ground.run.join("t") };
@@ -156,6 +157,10 @@ impl Plan {
         Ok(Self {
             level,
             network: settings.network,
+            hosts: match settings.network {
+                Network::Allowlist => settings.network_hosts.clone(),
+                _ => Vec::new(),
+            },
             grants,
             limits: Limits {
                 memory,
@@ -192,10 +197,12 @@ impl Plan {
     }
 }
 
-/// The variables of a kernel, from those of the server: only what is allowed, then what is set.
+/// The variables of a kernel, from those of the server: only what is allowed, then husk's own, then
+/// what is set.
 #[must_use]
 pub fn environment(
     settings: &Settings,
+    own: Vec<(OsString, OsString)>,
     server: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Vec<(OsString, OsString)> {
     let allowed = |name: &str| {
@@ -212,9 +219,11 @@ pub fn environment(
         .into_iter()
         .filter(|(name, _)| name.to_str().is_some_and(|name| allowed(name) || proxy(name)))
         .collect();
-    for (name, value) in settings.env_set.iter().filter_map(|pair| pair.split_once('=')) {
-        kept.retain(|(known, _)| known != name);
-        kept.push((name.into(), value.into()));
+    let set = settings.env_set.iter().filter_map(|pair| pair.split_once('='));
+    let set = set.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    for (name, value) in own.into_iter().chain(set) {
+        kept.retain(|(known, _)| *known != name);
+        kept.push((name, value));
     }
     kept
 }
@@ -326,24 +335,17 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_of_its_own_takes_namespaces() {
-        let settings = Settings { network: Network::Loopback, ..Settings::default() };
-        assert!(make(&settings, Level::Namespaces).unwrap().own_network());
-        let error = make(&settings, Level::Landlock).unwrap_err().to_string();
-        assert!(error.contains("level `landlock` cannot give"), "{error}");
-    }
-
-    #[test]
     fn the_environment_starts_empty() {
         let mut settings =
             Settings { env_set: vec!["A=1=2".into(), "LANG=C".into()], ..Settings::default() };
         let server = ["LANG", "LC_ALL", "ANTHROPIC_API_KEY", "LD_PRELOAD", "https_proxy"];
         let server = server.map(|name| (OsString::from(name), OsString::from("of the server")));
-        let got = environment(&settings, server.clone());
-        let expected = [("LC_ALL", "of the server"), ("A", "1=2"), ("LANG", "C")];
+        let own = vec![("A".into(), "husk's".into()), ("B".into(), "husk's".into())];
+        let got = environment(&settings, own, server.clone());
+        let expected = [("LC_ALL", "of the server"), ("B", "husk's"), ("A", "1=2"), ("LANG", "C")];
         assert_eq!(got, expected.map(|(name, value)| (name.into(), value.into())));
         settings.network = Network::Full;
-        let got = environment(&settings, server);
+        let got = environment(&settings, Vec::new(), server);
         assert!(got.iter().any(|(name, _)| name == "https_proxy"));
     }
 

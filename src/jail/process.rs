@@ -3,7 +3,8 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    io,
+    io::{self, Cursor},
+    net::TcpListener,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     pin::pin,
@@ -13,11 +14,8 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixStream, unix::OwnedWriteHalf},
     process::Child,
     sync::watch,
     task::JoinSet,
@@ -25,6 +23,7 @@ use tokio::{
 
 use super::{
     exit::Exit,
+    first::{self, Said},
     handles::Handles,
     init,
     plan::Plan,
@@ -32,7 +31,7 @@ use super::{
     settings::Level,
     tree::{self, Usage},
     watch::{self as bounds, Over},
-    word::{self, Word},
+    word,
 };
 
 /// How long what a dead kernel had written is waited for.
@@ -105,6 +104,7 @@ pub struct Process {
     handles: Arc<Handles>,
     lifeline: OwnedWriteHalf,
     layers: Vec<Layer>,
+    listener: Option<TcpListener>,
     exit: watch::Receiver<Option<Exit>>,
     log: Arc<Mutex<VecDeque<u8>>>,
     /// Closed when both streams have ended.
@@ -132,10 +132,11 @@ impl Process {
         if let Some(err) = child.stderr.take() {
             tasks.spawn(keep(err, Arc::clone(&log), reading));
         }
+        let Said { pid, layers, listener, rest } =
+            first::words(&lifeline, command.plan.level).await?;
         let (reader, writer) = lifeline.into_split();
-        let mut lines = BufReader::new(reader);
-        let (seen, layers) = first_lines(&mut lines, command.plan.level).await?;
-        let pid = outside(&command.plan, init, seen);
+        let lines = BufReader::new(Cursor::new(rest).chain(reader));
+        let pid = outside(&command.plan, init, pid);
         let (exit_tx, exit) = watch::channel(None);
         let (ended, init_ended) = watch::channel(false);
         let handles = Arc::new(Handles::hold(init, pid));
@@ -148,7 +149,23 @@ impl Process {
         };
         tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles), over));
         let lifeline = writer;
-        Ok(Self { pid, handles, lifeline, layers, exit, log, log_ended, init_ended, _tasks: tasks })
+        Ok(Self {
+            pid,
+            handles,
+            lifeline,
+            layers,
+            listener,
+            exit,
+            log,
+            log_ended,
+            init_ended,
+            _tasks: tasks,
+        })
+    }
+
+    /// The listener of the port that is the one way out of the kernel's own network; there once.
+    pub fn take_listener(&mut self) -> Option<TcpListener> {
+        self.listener.take()
     }
 
     /// What its sandbox says of itself.
@@ -252,25 +269,6 @@ fn start(command: &Command) -> io::Result<(Child, UnixStream)> {
     Ok((child, ours))
 }
 
-/// The kernel's process id as its init sees it, and the layers that hold it.
-async fn first_lines(
-    lines: &mut BufReader<OwnedReadHalf>,
-    level: Level,
-) -> Result<(u32, Vec<Layer>), SpawnError> {
-    let mut layers = Vec::new();
-    loop {
-        let mut line = String::new();
-        lines.read_line(&mut line).await.map_err(|_| SpawnError::Silent)?;
-        match Word::parse(&line) {
-            Some(Word::Layer(layer)) => layers.push(layer),
-            Some(Word::Started(pid)) => return Ok((pid, layers)),
-            Some(Word::Failed(reason)) => return Err(SpawnError::Program(reason)),
-            Some(Word::Denied(why)) => return Err(SpawnError::Denied { level, why }),
-            None => return Err(SpawnError::Silent),
-        }
-    }
-}
-
 /// The process id of this machine for the one of the sandbox; 0, which no process has, for a kernel
 /// that has ended at once.
 #[cfg(target_os = "linux")]
@@ -288,7 +286,7 @@ fn outside(_plan: &Plan, _init: Option<i32>, inside: u32) -> u32 {
 
 /// Waits for the line that tells the end, then reaps the init.
 async fn follow(
-    mut lines: BufReader<OwnedReadHalf>,
+    mut lines: impl AsyncBufRead + Unpin,
     mut child: Child,
     exit: watch::Sender<Option<Exit>>,
     ended: watch::Sender<bool>,

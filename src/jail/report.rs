@@ -43,6 +43,9 @@ pub struct Report {
     pub effective: &'static str,
     /// What cells may reach.
     pub network: &'static str,
+    /// The hosts that are named for that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Each layer.
     pub layers: Vec<Layer>,
     /// What is known to be open.
@@ -109,6 +112,7 @@ impl Report {
             requested: asked.word(),
             effective: plan.level.word(),
             network: network(plan.network),
+            hosts: plan.hosts.clone(),
             layers,
             gaps,
             passed_over,
@@ -142,6 +146,7 @@ pub fn network(network: Network) -> &'static str {
     match network {
         Network::None => "none",
         Network::Loopback => "loopback",
+        Network::Allowlist => "allowlist",
         Network::Full => "full",
     }
 }
@@ -265,6 +270,12 @@ fn gaps(plan: &Plan, layers: &[Layer]) -> Vec<&'static str> {
     if layers.iter().any(|layer| layer.name == "user" && layer.detail.starts_with("root")) {
         gaps.push("the number of processes is watched, not bounded, since the kernel runs as root");
     }
+    if plan.network == Network::Allowlist {
+        gaps.push(
+            "what goes to a host that is named is not looked at: one that passes requests on, or \
+             that many share, leads to more than its name says",
+        );
+    }
     if plan.network == Network::Full {
         gaps.push("cells reach all that this machine reaches");
         if plan.level == Level::Landlock {
@@ -310,6 +321,7 @@ mod tests {
             requested: "auto",
             effective: "namespaces",
             network: "none",
+            hosts: Vec::new(),
             layers: vec![Layer::new("seccomp", State::Enforced, "")],
             gaps: Vec::new(),
             passed_over: Vec::new(),

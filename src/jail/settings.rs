@@ -7,6 +7,8 @@ use std::{fmt, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::hosts::Entry;
+
 /// How strongly a kernel is kept from the rest of the machine. A later one is the stronger one.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -88,6 +90,8 @@ pub enum Network {
     None,
     /// Nothing outside its sandbox, inside which servers and clients find each other.
     Loopback,
+    /// The hosts that are named, through the server.
+    Allowlist,
     /// What the server's user can reach.
     Full,
 }
@@ -102,8 +106,13 @@ pub struct Settings {
     /// The weakest level that `auto` may come down to; where not even that works, no kernel starts.
     pub min_isolation: Level,
     /// What cells may reach: `none` and `loopback` are the sandbox itself (`loopback` insists on
-    /// local servers, which level `landlock` cannot give), `full` is this machine's network.
+    /// local servers, which level `landlock` cannot give), `allowlist` is `network_hosts` (level
+    /// `namespaces`), `full` is this machine's network.
     pub network: Network,
+    /// Hosts that `allowlist` opens: `example.com` (ports 80 and 443), `example.com:8443`,
+    /// `*.example.com` (all below it), `*` (all names). Names lead to public addresses only; any other
+    /// address must be named itself, such as `10.1.2.3` or `localhost:8080`.
+    pub network_hosts: Vec<String>,
     /// Files and folders beyond system, Python and workspace that cells may read, paths as for
     /// `workspace`.
     pub fs_read: Vec<PathBuf>,
@@ -140,6 +149,7 @@ impl Default for Settings {
             isolation: Isolation::Auto,
             min_isolation: Level::Landlock,
             network: Network::None,
+            network_hosts: Vec::new(),
             fs_read: Vec::new(),
             fs_write: Vec::new(),
             env_allow: allowed.map(str::to_owned).to_vec(),
@@ -182,6 +192,8 @@ impl Settings {
             }
         }
         faults.extend(self.variable_faults());
+        let hosts = self.network_hosts.iter().filter_map(|host| Entry::parse(host).err());
+        faults.extend(hosts.map(|wrong| ("network_hosts", wrong.to_string())));
         faults
     }
 
@@ -223,10 +235,11 @@ mod tests {
             pids: 1,
             env_set: vec!["NOVALUE".into(), "=x".into(), "A=b=c".into()],
             env_allow: vec!["A=".into(), "LC_*".into()],
+            network_hosts: vec!["https://a.test".into(), "*.a.test:8080".into()],
             ..Settings::default()
         };
         let fields: Vec<&str> = settings.faults().into_iter().map(|(field, _)| field).collect();
-        assert_eq!(fields, ["pids", "env_set", "env_set", "env_allow"]);
+        assert_eq!(fields, ["pids", "env_set", "env_set", "env_allow", "network_hosts"]);
         assert_eq!(Settings::default().faults(), []);
     }
 }

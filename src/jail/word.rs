@@ -4,6 +4,16 @@
 //! signal numbers, one byte each. Init answers in lines.
 
 use std::io::{self, Read};
+#[cfg(target_os = "linux")]
+use std::{
+    io::IoSlice,
+    mem::MaybeUninit,
+    net::TcpListener,
+    os::{fd::AsFd, unix::net::UnixStream},
+};
+
+#[cfg(target_os = "linux")]
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::{plan::Plan, report::Layer};
 
@@ -15,6 +25,8 @@ const LONGEST: usize = 1 << 20;
 pub(super) enum Word {
     /// A layer is in force.
     Layer(Layer),
+    /// A listener comes with this line.
+    Listens,
     /// The kernel runs; its process id as init sees it.
     Started(u32),
     /// The program cannot be run; why.
@@ -28,6 +40,7 @@ impl Word {
     pub(super) fn parse(line: &str) -> Option<Self> {
         let (word, rest) = line.trim_end().split_once(' ')?;
         match word {
+            "listens" => Some(Self::Listens),
             "layer" => serde_json::from_str(rest).ok().map(Self::Layer),
             "started" => rest.parse().ok().map(Self::Started),
             "failed" => Some(Self::Failed(rest.to_owned())),
@@ -42,6 +55,20 @@ pub(super) fn sent(plan: &Plan) -> io::Result<Vec<u8>> {
     let text = serde_json::to_vec(plan)?;
     let length = u32::try_from(text.len()).map_err(io::Error::other)?;
     Ok([&length.to_le_bytes(), text.as_slice()].concat())
+}
+
+/// Says that a port is open in the kernel's own network, and hands its listener over with that line.
+#[cfg(target_os = "linux")]
+pub(super) fn hand_over(lifeline: &UnixStream, listener: &TcpListener) -> io::Result<()> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut room);
+    let handles = [listener.as_fd()];
+    if !beside.push(SendAncillaryMessage::ScmRights(&handles)) {
+        return Err(io::Error::other("no room for the listener"));
+    }
+    let line = b"listens proxy\n";
+    let sent = sendmsg(lifeline, &[IoSlice::new(line)], &mut beside, SendFlags::empty())?;
+    if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// Reads the plan, and not a byte more.
@@ -66,6 +93,7 @@ mod tests {
         let check = |line: &str, expected| assert_eq!(Word::parse(line), expected, "{line}");
         check("started 17\n", Some(Word::Started(17)));
         check("failed x: no\n", Some(Word::Failed("x: no".into())));
+        check("listens proxy\n", Some(Word::Listens));
         check("denied map the user: no\n", Some(Word::Denied("map the user: no".into())));
         check("started x\n", None);
         check("", None);

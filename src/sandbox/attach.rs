@@ -57,6 +57,7 @@ impl Launcher {
         Ok(Kernel {
             client,
             body,
+            _proxy: None,
             facts,
             name,
             launched: false,

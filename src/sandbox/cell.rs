@@ -69,6 +69,8 @@ pub struct Outcome {
     pub foreign: bool,
     /// Why husk ended the kernel, when it did.
     pub cause: Option<String>,
+    /// What it did not reach of the network, and what would open it.
+    pub blocked: Vec<String>,
     /// Why it is not in the session's notebook, when it is not.
     pub unrecorded: Option<String>,
 }

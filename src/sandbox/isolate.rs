@@ -17,13 +17,14 @@ use super::{
 };
 use crate::{
     jail::{
-        self, Bridge, Ground, Level, Plan,
+        self, Bridge, Ground, Level, Plan, Process,
         choose::{self, Choice},
     },
     kernel::{
         connection::{BRIDGED, Wire},
         spec::Spec,
     },
+    proxy::Proxy,
 };
 
 /// Where programs are found in a sandbox, beside the kernel's own.
@@ -130,11 +131,19 @@ impl Launcher {
             ("USER".into(), "husk".into()),
             ("LOGNAME".into(), "husk".into()),
         ];
-        for (name, value) in jail::plan::environment(&self.isolation, std::env::vars_os()) {
+        let own = jail::network::variables(plan);
+        for (name, value) in jail::plan::environment(&self.isolation, own, std::env::vars_os()) {
             set(&mut environment, &name.to_string_lossy(), value);
         }
         environment
     }
+}
+
+/// Serves the one way out of the kernel's own network, if it has one.
+pub(super) fn way_out(process: &mut Process, plan: &Plan) -> Result<Option<Proxy>, LaunchError> {
+    let listener = process.take_listener();
+    let served = listener.map(|listener| Proxy::serve(listener, plan.policy()));
+    served.transpose().map_err(LaunchError::Proxy)
 }
 
 /// The server's environment without what is husk's own, and without what would make ipykernel

@@ -199,6 +199,7 @@ impl Keeper {
         let generation = self.life.generation;
         let kernel = self.kernel.as_ref()?;
         let (begun, started) = (Instant::now(), SystemTime::now());
+        let refusals = kernel.facts.refusals();
         // Whoever asks for a fresh kernel stops the cell only if it sees it running.
         if !self.restarts.is_empty() {
             run.stop(Stop::Restarted);
@@ -216,6 +217,8 @@ impl Keeper {
             closing: &self.closing,
         };
         let end = course::until_the_end(kernel, execution, bounds).await;
+        let failure = end.finished.as_ref().and_then(|finished| finished.failure.as_ref());
+        let blocked = kernel.facts.not_reached(refusals, failure);
         if end.dead() {
             self.gone();
         } else {
@@ -232,6 +235,7 @@ impl Keeper {
             exit: end.exit,
             foreign: matches!(self.source, Source::File(_)),
             cause: end.cause,
+            blocked,
             unrecorded: None,
         })
     }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{
     LaunchSettings, Source,
     body::Body,
-    isolate::Tried,
+    isolate::{self, Tried},
     plan::{Plan, Program},
     python::{self, Interpreter, Progress, Wanted},
     run_folder::{Run, RunError},
@@ -32,6 +32,7 @@ use crate::{
         spec::{self, Spec},
     },
     notebook::record,
+    proxy::{self, Proxy},
 };
 
 /// How long a kernel that is asked to end may take.
@@ -71,6 +72,8 @@ pub(super) struct Kernel {
     // Declared in the order in which they must go: channels, process, folder.
     pub(super) client: Client,
     pub(super) body: Body,
+    /// What serves its way out, where it has one.
+    pub(super) _proxy: Option<Proxy>,
     pub(super) facts: Facts,
     /// The kernelspec's name.
     pub(super) name: String,
@@ -95,6 +98,8 @@ pub struct Facts {
     pub init_pid: Option<i32>,
     /// What holds it, where husk started it.
     pub isolation: Option<Arc<jail::Report>>,
+    /// What its proxy has refused, where it has one.
+    pub refused: Option<Arc<proxy::Record>>,
     /// Optional features that it says it has, for example `kernel subshells`.
     pub features: Vec<String>,
     /// When it answered first.
@@ -111,6 +116,7 @@ impl Facts {
             pid: None,
             init_pid: None,
             isolation: None,
+            refused: None,
             features: info.features.clone(),
             started: SystemTime::now(),
         }
@@ -155,6 +161,9 @@ pub enum LaunchError {
          `sandbox.network = \"full\"`; level `namespaces` needs no such permission"
     )]
     NoTcp,
+    /// The proxy cannot be served.
+    #[error("cannot serve the kernel's way to the network")]
+    Proxy(#[source] io::Error),
     /// The process could not be started.
     #[error("cannot start the kernel's process")]
     Spawn(#[source] jail::SpawnError),
@@ -317,10 +326,11 @@ impl Launcher {
             init: self.init.clone(),
         };
         let limit = Duration::from_secs_f64(self.settings.timeout);
-        let process = match tokio::time::timeout(limit, Process::spawn(&command)).await {
+        let mut process = match tokio::time::timeout(limit, Process::spawn(&command)).await {
             Ok(spawned) => spawned.map_err(LaunchError::Spawn)?,
             Err(_elapsed) => return Err(LaunchError::Spawn(jail::SpawnError::Silent)),
         };
+        let proxy = isolate::way_out(&mut process, &command.plan)?;
         let isolation = choice.report(&command.plan, &process);
         let launched = plan.journal.is_some();
         let client = self.connected(connection, plan.journal, &process, &program).await?;
@@ -330,11 +340,13 @@ impl Launcher {
             pid: Some(process.pid()),
             init_pid: process.init_pid(),
             isolation: Some(Arc::new(isolation)),
+            refused: proxy.as_ref().map(Proxy::record),
             ..Facts::of(client.info(), program.into())
         };
         Ok(Kernel {
             client,
             body: Body::Own(process),
+            _proxy: proxy,
             facts,
             name: plan.name,
             launched,

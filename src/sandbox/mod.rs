@@ -17,6 +17,7 @@ mod keeper;
 pub mod launch;
 mod plan;
 pub mod python;
+mod reach;
 mod record;
 pub mod run_folder;
 mod scribe;

@@ -60,6 +60,7 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
     } else if outcome.stopped.is_some_and(|stopped| stopped != Stopped::LeftBehind) {
         notes.push("variables are kept".to_owned());
     }
+    notes.extend(outcome.blocked.iter().cloned());
     if let Some(why) = &outcome.unrecorded {
         notes.push(format!("not recorded in the notebook: {why}"));
     }

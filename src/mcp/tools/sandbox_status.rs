@@ -11,7 +11,7 @@ use crate::{
     guard::{Denial, Policy, Repeats},
     jail::Report,
     mcp::{Call, Context, LOOKING, identity::Likeness, reply::Reply},
-    sandbox::{Snapshot, state::State},
+    sandbox::{Snapshot, launch::Facts, state::State},
 };
 
 /// The tool.
@@ -82,6 +82,9 @@ struct Session {
     /// Level in force; `none`: cells can do what this user can.
     #[serde(skip_serializing_if = "Option::is_none")]
     isolation: Option<&'static str>,
+    /// Hosts that cells did not reach, and what would open them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blocked: Vec<String>,
     /// Its layers as seen from outside, and known gaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
@@ -163,6 +166,7 @@ fn told(snapshot: Snapshot) -> Session {
         processes: usage.map(|usage| usage.processes),
         workspace: snapshot.workspace.display().to_string(),
         notebook: snapshot.notebook.map(|path| path.display().to_string()),
+        blocked: facts.as_ref().map(Facts::blocked).unwrap_or_default(),
         features: facts.map(|facts| facts.features).unwrap_or_default(),
         running: snapshot.running,
         isolation: report.as_ref().map(|report| report.effective),
@@ -188,6 +192,9 @@ fn line(session: &Session) -> String {
     text.push_str(&format!(", workspace {}", session.workspace));
     if let Some(report) = &session.sandbox {
         text.push_str(&format!(", isolation: {}, network: {}", report.effective, report.network));
+    }
+    for blocked in &session.blocked {
+        text.push_str(&format!("\n  {blocked}"));
     }
     text
 }
