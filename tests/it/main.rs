@@ -26,6 +26,7 @@ mod late;
 mod lifecycle;
 mod local;
 mod long;
+mod network;
 mod notebook;
 mod outputs;
 mod pictures;

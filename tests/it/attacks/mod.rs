@@ -189,10 +189,14 @@ impl Drop for Prey {
 }
 
 /// Runs the whole table; the names of the attacks that succeed.
-fn leaks(user: As, level: &str) -> BTreeSet<String> {
+fn leaks(user: As, level: &str, network: &str) -> BTreeSet<String> {
     let mut prey = Prey::lay_out(user);
+    // All names are named, also with the port that the attacks go for.
+    let hosts = format!("*,*:{}", prey.tcp.local_addr().unwrap().port());
     let settings = [
         ("HUSK_SANDBOX_ISOLATION", level),
+        ("HUSK_SANDBOX_NETWORK", network),
+        ("HUSK_SANDBOX_NETWORK_HOSTS", &hosts),
         ("HUSK_SANDBOX_PIDS", "100"),
         ("HUSK_SANDBOX_MEMORY_PER_PROCESS_BYTES", "1073741824"),
         ("HUSK_SANDBOX_FILE_SIZE_BYTES", "67108864"),
@@ -220,15 +224,22 @@ fn leaks(user: As, level: &str) -> BTreeSet<String> {
     leaks.map(|(name, _)| (*name).to_owned()).collect()
 }
 
-fn expect(user: As, level: &str, known: &[&str]) {
+fn expect(user: As, level: &str, network: &str, known: &[&str]) {
     let known: BTreeSet<String> = known.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(leaks(user, level), known, "{user:?} at {level}");
+    assert_eq!(leaks(user, level, network), known, "{user:?} at {level}, {network}");
 }
 
 #[test]
 fn no_attack_succeeds_in_namespaces() {
     for user in As::all() {
-        expect(*user, "namespaces", &[]);
+        expect(*user, "namespaces", "none", &[]);
+    }
+}
+
+#[test]
+fn no_attack_succeeds_where_hosts_are_open() {
+    for user in As::all() {
+        expect(*user, "namespaces", "allowlist", &[]);
     }
 }
 
@@ -236,7 +247,7 @@ fn no_attack_succeeds_in_namespaces() {
 fn behind_landlock_only_what_is_told_as_a_gap_succeeds() {
     for user in As::all() {
         // The list of processes is open.
-        expect(*user, "landlock", &["the command line of the server"]);
+        expect(*user, "landlock", "none", &["the command line of the server"]);
     }
 }
 
@@ -244,7 +255,7 @@ fn behind_landlock_only_what_is_told_as_a_gap_succeeds() {
 #[test]
 fn without_isolation_the_attacks_work() {
     let user = *As::all().last().unwrap();
-    let leaks = leaks(user, "none");
+    let leaks = leaks(user, "none", "none");
     for known in [
         "a key in the home",
         "a planted link",

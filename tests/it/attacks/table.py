@@ -43,6 +43,19 @@ def fast_open():
         return peer.sendto(b"x", 0x20000000, ("127.0.0.1", t["port"]))
 
 
+def by_proxy():
+    """Whatever a listener here is called, the proxy does not lead to it."""
+    forms = "127.0.0.1 localhost 127.1 2130706433 0x7f.1 [::1] [::ffff:127.0.0.1] [::7f00:1] 0.0.0.0 [::]"
+    for form in forms.split():
+        for request in (f"CONNECT {form}:{t['port']} HTTP/1.0", f"GET http://{form}:{t['port']}/ HTTP/1.0"):
+            with socket.create_connection(("127.0.0.1", 3128), 3) as peer:
+                peer.sendall(request.encode() + b"\r\n\r\n")
+                said = peer.recv(1000).decode()
+            if " 403 " not in said.split("\r\n")[0]:
+                return request, said
+    raise OSError("refused in every form")
+
+
 def datagram_to_unix():
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
         return peer.sendto(b"x", t["datagrams"])
@@ -165,6 +178,7 @@ ATTACKS = {
     "a signal to the server": lambda: os.kill(t["server"], 0) or "sent",
     "a signal by a pidfd": lambda: signal.pidfd_send_signal(os.pidfd_open(t["victim"]), 15) or "sent",
     "TCP to a listener here": lambda: connect(socket.AF_INET, ("127.0.0.1", t["port"])),
+    "TCP to a listener here by the proxy": by_proxy,
     "TCP to the outside": lambda: connect(socket.AF_INET, ("1.1.1.1", 443)),
     "TCP by IPv6": lambda: connect(socket.AF_INET6, ("2606:4700::1111", 443)),
     "multipath TCP": lambda: connect(socket.AF_INET, ("127.0.0.1", t["port"]), protocol=262),
