@@ -1,6 +1,7 @@
-"""Starts ipykernel the way husk needs it. Arguments: connection file, journal, then ipykernel's own.
+"""Starts ipykernel the way husk needs it. Arguments: connection file, journal, the folder for an
+environment of the kernel's own or `-`, then ipykernel's own.
 
-Differs from `python -m ipykernel_launcher` in seven things, each for one promise:
+Differs from `python -m ipykernel_launcher` in eight things, each for one promise:
 - iopub never drops: it waits for the server when more than its high-water mark is queued.
 - every write is also noted in a memory-mapped journal, so that text that was printed before a
   crash is not lost with the process (layout: src/kernel/journal.rs).
@@ -10,6 +11,7 @@ Differs from `python -m ipykernel_launcher` in seven things, each for one promis
 - the thread that publishes never waits for itself.
 - `sys.stdout.close()` in a cell does not break every later cell.
 - a request on a subshell is no cell: it neither runs the hooks of one nor counts in the journal.
+- what cells install goes into an environment of the kernel's own, over the one that it only reads.
 Whatever of this a version of ipykernel does not offer is left out; the kernel starts all the same.
 """
 import hashlib
@@ -193,11 +195,113 @@ class WaitingContext:
         return made
 
 
+PIP = """#!%s
+import importlib, importlib.util, runpy, subprocess, sys
+if importlib.util.find_spec("pip") is None:
+    subprocess.run([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
+    importlib.invalidate_caches()
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+
+
+class Environment:
+    """A virtual environment whose packages come before those of the one that the kernel runs in.
+
+    The kernel goes on as it was started. Programs that it starts by `sys.executable`, or as
+    `python` and `pip`, see both, and install into this one.
+    """
+
+    def __init__(self, folder):
+        free = "t" if "t" in getattr(sys, "abiflags", "") else ""
+        version = "python%d.%d%s" % (*sys.version_info[:2], free)
+        self.folder = folder
+        self.site = os.path.join(folder, "lib", version, "site-packages")
+        self.programs = os.path.join(folder, "bin")
+        self.heeded = {"_husk.pth"}
+
+    def make(self):
+        import site
+
+        home = self.home()
+        below = [path for path in site.getsitepackages() if os.path.isdir(path)]
+        python = os.path.join(self.programs, "python")
+        os.makedirs(self.site)
+        os.mkdir(self.programs)
+        os.symlink("lib", os.path.join(self.folder, "lib64"))
+        os.symlink(sys.executable, python)
+        os.symlink("python", os.path.join(self.programs, "python3"))
+        for name in ("pip", "pip3"):
+            self.write(os.path.join("bin", name), PIP % python, 0o755)
+        about = {
+            "home": home,
+            "include-system-site-packages": "false",
+            "version": "%d.%d.%d" % sys.version_info[:3],
+        }
+        self.write("pyvenv.cfg", "".join("%s = %s\n" % line for line in about.items()))
+        lines = ["import site; site.addsitedir(%r)\n" % path for path in below]
+        self.write(os.path.join(self.site, "_husk.pth"), "".join(lines))
+        known = [sys.path.index(path) for path in below if path in sys.path]
+        sys.path.insert(min(known, default=len(sys.path)), self.site)
+        sys.executable = python
+
+    def write(self, name, text, mode=0o644):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, mode)
+
+    def home(self):
+        """The folder of the Python that all of them were made from."""
+        if sys.prefix != sys.base_prefix:
+            with open(os.path.join(sys.prefix, "pyvenv.cfg")) as file:
+                for line in file:
+                    name, _, value = line.partition("=")
+                    if name.strip().lower() == "home":
+                        return value.strip()
+        return os.path.dirname(sys.executable)
+
+    def pip(self, line):
+        """Installs packages for this kernel alone, for example `%pip install NAME`."""
+        import shlex
+
+        # A cell has it: the shell is there.
+        shell = IPKernelApp.instance().shell
+        shell.system(" ".join([shlex.quote(os.path.join(self.programs, "pip")), line]))
+        self.heed()
+
+    def heed(self):
+        """Makes what was installed importable at once."""
+        import importlib
+        import site
+
+        importlib.invalidate_caches()
+        for name in sorted(os.listdir(self.site)):
+            if name.endswith(".pth") and name not in self.heeded:
+                self.heeded.add(name)
+                site.addpackage(self.site, name, None)
+
+
+def environment(folder):
+    """An environment in that folder; none where none is wanted or can be made."""
+    if folder == "-":
+        return None
+    made = Environment(folder)
+    try:
+        made.make()
+    except OSError as error:
+        print("husk: no environment for packages:", error, file=sys.stderr)
+        return None
+    return made
+
+
 class KernelApp(IPKernelApp):
     name = "husk-kernel"
+    packages = None
 
     def init_shell(self):
         super().init_shell()
+        if self.packages is not None and self.shell is not None:
+            self.shell.register_magic_function(self.packages.pip, "line", "pip")
         # What hooks do after a cell (show its figures) a look at variables on a subshell must not.
         events = getattr(self.shell, "events", None)
         if events is not None:
@@ -223,7 +327,8 @@ def open_journal(path):
 
 
 def main():
-    connection_file, journal, *rest = sys.argv[1:]
+    connection_file, journal, folder, *rest = sys.argv[1:]
+    KernelApp.packages = environment(folder)
     Stream.memory = open_journal(journal)
     os.register_at_fork(after_in_child=forked)
     iostream.OutStream = Stream

@@ -6,14 +6,16 @@ use std::{
 };
 
 use super::{
-    python::Interpreter,
+    python::{Interpreter, pip},
     run_folder::{Run, RunError},
 };
-use crate::jail;
-use crate::kernel::{
-    connection::{Connection, Wire},
-    journal::Journal,
-    spec::Spec,
+use crate::{
+    jail::{self, Level},
+    kernel::{
+        connection::{Connection, Wire},
+        journal::Journal,
+        spec::Spec,
+    },
 };
 
 const LAUNCHER: &str = include_str!("../kernel/launcher.py");
@@ -83,6 +85,8 @@ fn for_python(
     let seen = jail.seen_run(&run.outer);
     std::fs::write(run.outer.join("launcher.py"), LAUNCHER).map_err(failed)?;
     let journal = Journal::create(&run.outer.join("journal")).map_err(failed)?;
+    // Who gave isolation up installs where the user does.
+    let packages = (jail.level != Level::None).then(|| jail.scratch.join("env"));
     let command = [
         interpreter.executable.clone().into_os_string(),
         // As the interpreter was probed: without the packages in the user's home.
@@ -90,11 +94,15 @@ fn for_python(
         seen.join("launcher.py").into_os_string(),
         seen.join(Connection::FILE).into_os_string(),
         seen.join("journal").into_os_string(),
+        packages.clone().map_or_else(|| "-".into(), PathBuf::into_os_string),
         // History is the user's file, and writing it costs a millisecond a cell.
         "--HistoryManager.enabled=False".into(),
     ];
     set(&mut environment, "IPYTHONDIR", jail.scratch.join("ipython").into_os_string());
-    activate(interpreter, &mut environment);
+    activate(interpreter, packages.as_deref(), &mut environment);
+    if packages.is_some() {
+        pip::configure(interpreter, jail, &mut environment);
+    }
     for (name, value) in spec.iter().flat_map(|spec| &spec.environment) {
         set(&mut environment, name, value.into());
     }
@@ -119,19 +127,27 @@ fn for_spec(spec: &Spec, seen: &Path, mut environment: Vec<(OsString, OsString)>
     Plan { command, environment, journal: None, interrupts_by_message, name: spec.name.clone() }
 }
 
-/// What activating the interpreter's environment does: `!pip` and `!python` in a cell mean it.
-fn activate(interpreter: &Interpreter, environment: &mut Vec<(OsString, OsString)>) {
+/// What activating the interpreter's environment does, and the one over it that is the kernel's own:
+/// `!pip` and `!python` in a cell mean them.
+fn activate(
+    interpreter: &Interpreter,
+    packages: Option<&Path>,
+    environment: &mut Vec<(OsString, OsString)>,
+) {
     if let Some(bin) = interpreter.executable.parent() {
         let known = environment.iter().find(|(name, _)| name == "PATH");
         let path = known.map(|(_, path)| path.clone()).unwrap_or_default();
-        let folders = std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path));
+        let own = packages.map(|packages| packages.join("bin"));
+        let first = own.into_iter().chain([bin.to_owned()]);
+        let folders = first.chain(std::env::split_paths(&path));
         if let Ok(path) = std::env::join_paths(folders) {
             set(environment, "PATH", path);
         }
     }
     environment.retain(|(name, _)| name != "PYTHONHOME" && name != "VIRTUAL_ENV");
-    if interpreter.prefix != interpreter.base_prefix {
-        set(environment, "VIRTUAL_ENV", interpreter.prefix.clone().into_os_string());
+    let prefix = (interpreter.prefix != interpreter.base_prefix).then_some(&*interpreter.prefix);
+    if let Some(prefix) = packages.or(prefix) {
+        set(environment, "VIRTUAL_ENV", prefix.as_os_str().to_owned());
     }
 }
 

@@ -10,6 +10,7 @@ pub mod base;
 pub mod command;
 pub mod environment;
 pub mod inline;
+pub mod pip;
 pub mod probe;
 pub mod search;
 

@@ -35,14 +35,14 @@ const USER: u32 = 4321;
 
 /// As whom the server runs.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum As {
+pub(crate) enum As {
     Root,
     User,
 }
 
 impl As {
     /// Those that this test can be; who is no root can only be itself.
-    fn all() -> &'static [Self] {
+    pub(crate) fn all() -> &'static [Self] {
         if rustix::process::geteuid().is_root() { &[Self::Root, Self::User] } else { &[Self::User] }
     }
 
@@ -67,7 +67,7 @@ impl As {
     }
 
     /// A folder of that user, which others may look into.
-    fn folder(self) -> TempDir {
+    pub(crate) fn folder(self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         self.own(folder.path());
@@ -79,7 +79,7 @@ impl As {
     }
 
     /// A server with these settings.
-    fn host(self, home: &Path, settings: &[(&str, &str)]) -> Host {
+    pub(crate) fn host(self, home: &Path, settings: &[(&str, &str)]) -> Host {
         let workspace = self.folder();
         let mut command = self.command(HUSK);
         for (name, _) in std::env::vars_os() {
