@@ -261,6 +261,28 @@ async fn no_request_is_hidden_in_another() {
 }
 
 #[tokio::test]
+async fn each_request_of_a_connection_is_judged_by_itself() {
+    let site = Site::open(&BOTH).await;
+    let (mut kernel, _task) = site.kernel(SILENCE);
+    let host = async {
+        let (mut stream, _) = site.listener.accept().await.unwrap();
+        assert!(head(&mut stream).await.starts_with("HEAD /a HTTP/1.1\r\n"));
+        say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await;
+    };
+    let asking = async {
+        let port = site.port;
+        say(&mut kernel, &format!("HEAD http://site.test:{port}/a HTTP/1.1\r\n\r\n")).await;
+        let first = head(&mut kernel).await;
+        say(&mut kernel, "GET http://other.test/b HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+        (first, read_all(&mut kernel).await)
+    };
+    let ((first, second), ()) = tokio::join!(asking, host);
+    assert!(first.starts_with("HTTP/1.1 200") && first.contains("content-length: 1000"), "{first}");
+    assert!(second.starts_with("HTTP/1.1 403 blocked: other.test:80;"), "{second}");
+    site.is_untouched().await;
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_long_is_refused() {
     let site = Site::open(&BOTH).await;
     let long = "x".repeat(100_000);

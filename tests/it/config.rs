@@ -154,7 +154,7 @@ fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
         let (toml, text) = match number.map(|number: f64| (number + 1.0).to_string()) {
             Some(number) => (number.clone(), number),
             None if key.key == "sandbox.env_set" => ("['a=b']".to_owned(), "a=b".to_owned()),
-            None if key.expected.contains("list") => ("['a']".to_owned(), "a".to_owned()),
+            None if key.expected.starts_with("a list") => ("['a']".to_owned(), "a".to_owned()),
             None if key.expected.starts_with("one of") => {
                 let words = key.expected.trim_start_matches("one of ").split(", ");
                 let other =

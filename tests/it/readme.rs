@@ -41,9 +41,30 @@ fn every_kind_of_block_is_known_to_a_test() {
         "json claude-code",
         "json vscode",
         "toml codex",
+        "toml settings",
     ];
     for block in blocks() {
         assert!(known.contains(&block.info.as_str()), "no test knows a block of `{}`", block.info);
+    }
+}
+
+#[test]
+fn the_settings_that_it_shows_are_understood() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("husk")).unwrap();
+    let mut shown = blocks().into_iter().filter(|block| block.info == "toml settings").peekable();
+    assert!(shown.peek().is_some());
+    for block in shown {
+        std::fs::write(home.path().join("husk/husk.toml"), &block.text).unwrap();
+        let mut command = crate::support::husk();
+        command.arg("config").env("XDG_CONFIG_HOME", home.path()).current_dir(home.path());
+        let answer = command.output().unwrap();
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        let table = String::from_utf8(answer.stdout).unwrap();
+        for line in block.text.lines().filter(|line| line.contains('=')) {
+            let value = line.split_once('=').unwrap().1.trim();
+            assert!(table.contains(value), "{line}: {table}");
+        }
     }
 }
 
