@@ -54,7 +54,10 @@ struct SettingFlags {
     /// Folder in which kernels start [variable: HUSK_WORKSPACE]
     #[arg(long, global = true, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// Read this file instead of ./husk.toml
+    /// Any setting by its key, such as `sandbox.network=full`; can be given again for another
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+    /// Read this file instead of ./husk.toml, and trust it as your own
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Log filter, for example `warn,husk=debug` [variable: HUSK_LOG]
@@ -150,6 +153,11 @@ fn done<E: Error + 'static>(result: Result<(), E>) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
 fn load(flags: &SettingFlags) -> Result<Loaded, config::Faults> {
     let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
     let text = |text: &Option<String>| text.clone().map(Into::into);
@@ -164,9 +172,9 @@ fn load(flags: &SettingFlags) -> Result<Loaded, config::Faults> {
     let flag = |(key, name, value): (&str, &str, Option<std::ffi::OsString>)| {
         Some(Flag::new(key, value?, name))
     };
-    let sources =
-        Sources::from_process(given.into_iter().filter_map(flag).collect(), flags.config.clone())?;
-    config::load(&sources)
+    let set = flags.set.iter().map(|(key, value)| Flag::new(key, value, "--set"));
+    let given = given.into_iter().filter_map(flag).chain(set).collect();
+    config::load(&Sources::from_process(given, flags.config.clone())?)
 }
 
 /// Prints an error and its causes, one a line.

@@ -47,6 +47,9 @@ pub enum Fault {
         /// What was expected, and what was found.
         wrong: String,
     },
+    /// A project's file says what only the user may say.
+    #[error(transparent)]
+    NotTheProjects(Box<NotTheProjects>),
     /// There is no current folder to read `husk.toml` from.
     #[error("cannot tell the current folder: {why}; start husk in a folder that exists")]
     NoCurrentFolder {
@@ -56,6 +59,32 @@ pub enum Fault {
     /// There is no home folder to keep data in.
     #[error("no home folder to keep data in; set HOME, or `data_dir` (HUSK_DATA_DIR)")]
     NoDataFolder,
+}
+
+/// A value in a project's file that lets cells do more than the user's own sources give.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{place}: `{key}` = {said} {why}; a project's file may only tighten what you have set ({own}, \
+     {from}), because cells can write it; if you want this, set it in {file}, with {variable}, or \
+     with --set {key}=…"
+)]
+pub struct NotTheProjects {
+    /// Where the value stands.
+    pub place: String,
+    /// The dotted key.
+    pub key: String,
+    /// The value there.
+    pub said: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// The value that the user's own sources give.
+    pub own: String,
+    /// Which of them.
+    pub from: String,
+    /// The user's own file.
+    pub file: String,
+    /// The variable for the key.
+    pub variable: String,
 }
 
 /// All that is wrong with the settings; never empty when [`super::load`] returns it.

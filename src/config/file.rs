@@ -36,6 +36,12 @@ pub(super) fn project(sources: &Sources, keys: &[Key]) -> Layer {
     read(&path, shown, expected, keys)
 }
 
+/// Whether the file that stands for the project's is the user's own choice: the user's file itself, or
+/// one that was named. Any other may come from whoever the project came from, or from a cell.
+pub(super) fn is_trusted(sources: &Sources) -> bool {
+    sources.config_file.is_some() || sources.user.as_ref() == Some(&project_file(sources))
+}
+
 fn project_file(sources: &Sources) -> PathBuf {
     let name = sources.config_file.as_deref();
     sources.project.join(name.unwrap_or(Path::new("husk.toml")))

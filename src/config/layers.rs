@@ -1,5 +1,6 @@
 //! Lays the sources over one another: defaults, the user's file, the project's file, variables,
-//! flags; each stronger than the one before.
+//! flags; each stronger than the one before. Of the project's file, which cells can write, only what
+//! tightens the others is taken ([`super::tighten`]).
 //!
 //! Every value is checked, also one that a stronger source overrides, and each by itself, so that
 //! one fault hides no other. Reading and splitting the sources is for `file` and `texts`.
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::keys::{Key, keys};
+use super::tighten::Sides;
 use super::{Config, Fault, Faults, Origin, Sources, file, paths, texts};
 
 /// The settings in force, and where each of them comes from.
@@ -43,37 +45,77 @@ type Settings = BTreeMap<String, Setting>;
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let keys = keys();
     let home = sources.home.as_deref();
-    let mut settings = Settings::new();
     let mut faults = Vec::new();
-    for said in layers(sources, &keys).into_iter().flatten() {
-        match said {
-            Ok(setting) => {
-                faults.extend(check(&setting, &keys, home));
-                settings.insert(setting.key.clone(), setting);
+    let (mut all, mut own) = (Settings::new(), Settings::new());
+    for (who, said) in layers(sources, &keys) {
+        for said in said {
+            let setting = match said {
+                Ok(setting) => setting,
+                Err(fault) => {
+                    faults.push(fault);
+                    continue;
+                }
+            };
+            let wrong = check(&setting, &keys, home);
+            if wrong.is_empty() {
+                if who == Who::User {
+                    own.insert(setting.key.clone(), setting.clone());
+                }
+                all.insert(setting.key.clone(), setting);
             }
-            Err(fault) => faults.push(fault),
+            faults.extend(wrong);
         }
     }
+    // Each value fits alone, so they fit together; said, should that ever cease to hold.
+    let together = |unfit: Unfit| Faults::new(vec![unfit.into_fault("the settings together")]);
+    let mut config = build(&all, home).map_err(together)?;
+    let users = build(&own, home).map_err(together)?;
+    faults.extend(tightened(sources, &all, &own, &mut config, &users));
     if !faults.is_empty() {
         return Err(Faults::new(faults));
     }
-    let config = build(&settings, home).map_err(|unfit| {
-        // Each value fits alone, so they fit together; said, should that ever cease to hold.
-        Faults::new(vec![unfit.into_fault("the settings together")])
-    })?;
-    let origin = |key: &Key| settings.get(&key.key).map(|setting| setting.origin.clone());
-    let origins =
-        keys.iter().map(|key| (key.key.clone(), origin(key).unwrap_or(Origin::Default))).collect();
+    let origins = keys.iter().map(|key| (key.key.clone(), origin(&all, &key.key))).collect();
     Ok(Loaded { config, origins })
 }
 
+fn origin(settings: &Settings, key: &str) -> Origin {
+    settings.get(key).map_or(Origin::Default, |setting| setting.origin.clone())
+}
+
+/// What the project's file loosens. Its workspace becomes the real one, to which no link leads any
+/// more.
+fn tightened(
+    sources: &Sources,
+    all: &Settings,
+    own: &Settings,
+    config: &mut Config,
+    users: &Config,
+) -> Vec<Fault> {
+    let sides = Sides { sources, own: users, merged: config };
+    let ours =
+        |setting: &&Setting| own.get(&setting.key).is_none_or(|own| own.origin != setting.origin);
+    let faults = sides.faults(all.values().filter(ours), |key| origin(own, key).to_string());
+    if faults.is_empty() && all.get("workspace").is_some_and(|setting| ours(&setting)) {
+        config.workspace = sides.inside();
+    }
+    faults
+}
+
+/// Who says what a source says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    User,
+    Project,
+}
+
 /// The layers, the weakest first.
-fn layers(sources: &Sources, keys: &[Key]) -> [Layer; 4] {
+fn layers(sources: &Sources, keys: &[Key]) -> [(Who, Layer); 4] {
+    let project = if file::is_trusted(sources) { Who::User } else { Who::Project };
     [
-        file::user(sources, keys),
-        file::project(sources, keys),
-        texts::variables(sources, keys),
-        texts::flags(sources, keys),
+        (Who::User, file::user(sources, keys)),
+        (project, file::project(sources, keys)),
+        (Who::User, texts::variables(sources, keys)),
+        (Who::User, texts::flags(sources, keys)),
     ]
 }
 

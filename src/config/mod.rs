@@ -21,13 +21,15 @@ mod file;
 mod keys;
 mod layers;
 mod nearest;
+mod order;
 mod origin;
 mod paths;
 mod sources;
 mod table;
 mod texts;
+mod tighten;
 
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, NotTheProjects};
 pub use keys::{Key, keys, markdown_table};
 pub use layers::{Loaded, load};
 pub use origin::{Origin, Position};

@@ -1,7 +1,7 @@
 //! Makes a path from the settings absolute: `~` is the home folder, a relative path starts where
 //! it was said.
 //!
-//! Does not ask the file system: whether the path leads anywhere is for those who use it to say.
+//! Does not ask whether the path leads anywhere: that is for those who use it to say.
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,23 @@ pub(super) fn resolve(
     // Collecting the components drops `./` and doubled slashes, so that paths read well. `..`
     // stays: what it means depends on symbolic links.
     Ok(absolute.components().collect())
+}
+
+/// A path without links, as it is on this machine now; its end need not exist. Nothing where that end
+/// has a `..`, or the beginning cannot be looked at.
+pub(super) fn real(path: &Path) -> Option<PathBuf> {
+    let mut missing = Vec::new();
+    let mut there = path;
+    loop {
+        match there.canonicalize() {
+            Ok(real) => return Some(missing.iter().rev().fold(real, |path, name| path.join(name))),
+            // A link that leads nowhere is there all the same, and may lead somewhere later.
+            Err(_) if there.symlink_metadata().is_ok() => return None,
+            Err(_) => {}
+        }
+        missing.push(there.file_name()?);
+        there = there.parent()?;
+    }
 }
 
 /// Whether this is a command to find on `PATH`, such as `python3.13`.

@@ -44,6 +44,8 @@ pub struct Sources {
     pub user: Option<PathBuf>,
     /// The home folder, for `~`.
     pub home: Option<PathBuf>,
+    /// Bytes of memory that this machine has, of which an unset limit is a part.
+    pub memory: Option<u64>,
 }
 
 impl Sources {
@@ -68,6 +70,7 @@ impl Sources {
             config_file,
             user: user.map(|user| user.config_dir().join("husk").join("husk.toml")),
             home: etcetera::home_dir().ok(),
+            memory: Some(crate::jail::machine_memory()),
         })
     }
 }

@@ -12,7 +12,7 @@ impl Loaded {
     /// `key = value    # where from` for every setting. A setting without a value is a comment;
     /// for `data_dir` it shows the folder that husk then takes.
     pub fn table(&self) -> String {
-        let values = toml::Value::try_from(showable(&self.config)).ok();
+        let values = values(&self.config);
         let lines: Vec<_> = keys()
             .iter()
             .map(|key| (self.setting(key, values.as_ref()), self.origin(key)))
@@ -46,11 +46,19 @@ impl Loaded {
     }
 }
 
+/// The settings as TOML; what is unset is not there.
+pub(super) fn values(config: &Config) -> Option<toml::Value> {
+    toml::Value::try_from(showable(config)).ok()
+}
+
 /// The settings with paths that TOML can hold: one that is not UTF-8 is shown with `�`.
 fn showable(config: &Config) -> Config {
     let mut config = config.clone();
     for (_, slot) in config.paths_mut() {
         *slot = slot.take().map(|path| lossy(path).into());
+    }
+    for path in config.path_lists_mut().into_iter().flat_map(|(_, list)| list) {
+        *path = lossy(std::mem::take(path)).into();
     }
     config
 }

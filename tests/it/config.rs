@@ -12,6 +12,7 @@
 )]
 
 mod faults;
+mod project;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -59,6 +60,11 @@ impl Case {
     fn flag(mut self, name: &str, key: &str, value: &str) -> Self {
         self.sources.flags.push(Flag::new(key, value, name));
         self
+    }
+
+    /// A file like the project's that the user has named, and so trusts.
+    fn trusted(self, toml: impl AsRef<[u8]>) -> Self {
+        self.project(toml).config_file("husk.toml")
     }
 
     fn config_file(mut self, name: &str) -> Self {
@@ -175,7 +181,7 @@ fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
             None => ("'abc'".to_owned(), "abc".to_owned()),
         };
         let cases = [
-            Case::new().project(format!("{} = {toml}", key.key)),
+            Case::new().trusted(format!("{} = {toml}", key.key)),
             Case::new().env(&key.env, &text),
             Case::new().flag("--it", &key.key, &text),
         ];
@@ -248,9 +254,9 @@ fn a_relative_path_starts_where_it_is_said() {
     check(Case::new().project("workspace = 'w'"), "project/w");
     check(Case::new().project("workspace = '.'"), "project");
     check(Case::new().project("workspace = './w//x/'"), "project/w/x");
-    check(Case::new().project("workspace = '../w'"), "project/../w");
-    check(Case::new().project("workspace = '~/w'"), "home/w");
-    check(Case::new().project("workspace = '~'"), "home");
+    check(Case::new().trusted("workspace = '../w'"), "project/../w");
+    check(Case::new().trusted("workspace = '~/w'"), "home/w");
+    check(Case::new().trusted("workspace = '~'"), "home");
     check(Case::new().user("workspace = 'w'"), "user/husk/w");
     check(Case::new().env("HUSK_WORKSPACE", "w"), "project/w");
     check(Case::new().flag("--dir", "workspace", "w"), "project/w");
@@ -265,7 +271,7 @@ fn a_relative_path_starts_where_it_is_said() {
 #[test]
 fn a_bare_python_is_left_to_be_found_on_path() {
     let check = |said: &str, expected: &str| {
-        let case = Case::new().project(format!("python = '{said}'"));
+        let case = Case::new().trusted(format!("python = '{said}'"));
         let python = case.load().config.python.unwrap();
         let expected = match expected.strip_prefix("ROOT/") {
             Some(below) => case.path(below),
@@ -306,7 +312,7 @@ fn config_replaces_the_project_file_but_not_the_users() {
 fn the_table_shows_value_and_origin_and_is_toml_again() {
     let case = Case::new()
         .user("kernel = 'ir'")
-        .project("\n\n[cells]\ntimeout = 5\n[launch]\npackages = ['a\"b', 'c']")
+        .trusted("\n\n[cells]\ntimeout = 5\n[launch]\npackages = ['a\"b', 'c']")
         .env("HUSK_LOG", "info,x=\"y\"")
         .flag("--python", "python", "python3");
     let loaded = case.load();
@@ -324,7 +330,7 @@ fn the_table_shows_value_and_origin_and_is_toml_again() {
     line("# data_dir = \"/", "default");
     line("kernel = \"ir\" ", &case.path("user/husk/husk.toml:1").display().to_string());
     assert_eq!(table.lines().count(), keys().len());
-    let again = Case::new().project(&table).load();
+    let again = Case::new().trusted(&table).load();
     assert_eq!(again.config, loaded.config);
 }
 

@@ -11,11 +11,16 @@ use crate::support::{host::Host, husk, python};
 
 /// A host with the session `main`, and its workspace.
 fn host(arrange: impl FnOnce(&Path)) -> (Host, PathBuf) {
+    host_with(&[], arrange)
+}
+
+fn host_with(args: &[&str], arrange: impl FnOnce(&Path)) -> (Host, PathBuf) {
     let workspace = tempfile::tempdir().unwrap();
     let folder = workspace.path().to_owned();
     arrange(&folder);
     let mut command = husk();
     command.arg("--python").arg(python()).args(["--session", "main"]).current_dir(&folder);
+    command.args(args);
     let mut host = Host::run(command, workspace);
     host.initialize("2025-11-25");
     (host, folder)
@@ -189,8 +194,10 @@ fn the_file_has_the_name_that_the_setting_says_or_there_is_none() {
     for (file, written) in [("notes/{session}-x.ipynb", Some("notes/main-x.ipynb")), ("none", None)]
     {
         let settings = format!("[notebook]\nfile = {file:?}\n");
-        let (mut host, folder) =
-            host(|folder| std::fs::write(folder.join("husk.toml"), settings).unwrap());
+        // Named, so that it counts as the user's own: a project may not leave cells unrecorded.
+        let (mut host, folder) = host_with(&["--config", "husk.toml"], |folder| {
+            std::fs::write(folder.join("husk.toml"), settings).unwrap();
+        });
         assert_eq!(host.ok("1"), "1");
         assert!(!folder.join(".husk").exists());
         let entries = std::fs::read_dir(&folder).unwrap().count();
