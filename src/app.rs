@@ -28,9 +28,10 @@ use crate::{
     },
     sandbox::{
         Sandboxes,
+        asking::Asking,
         isolate::Tried,
         launch::Launcher,
-        python::{Surroundings, Wanted},
+        python::{Surroundings, Wanted, reach::Reach},
     },
 };
 
@@ -96,6 +97,9 @@ fn guards(config: &Config) -> Guards {
 #[must_use]
 pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launcher {
     let private = data_dir.join("outputs");
+    let reach = reach(config, &project, &data_dir);
+    let mut surroundings = Surroundings::of_this_process();
+    surroundings.path = reach.without(surroundings.path);
     Launcher {
         settings: config.launch.clone(),
         kernel: config.kernel.clone(),
@@ -104,7 +108,8 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
             project,
             data_dir,
             packages: config.launch.packages.clone(),
-            surroundings: Surroundings::of_this_process(),
+            surroundings,
+            reach,
         },
         wire: config.wire,
         output: config.output,
@@ -112,20 +117,39 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         private,
         init: jail::own_binary(),
         isolation: config.sandbox.clone(),
-        found: Mutex::new(None),
+        found: Mutex::default(),
         tried: Tried::default(),
     }
+}
+
+/// Where cells may write, unless agents are kept out of it.
+fn reach(config: &Config, project: &Path, data_dir: &Path) -> Reach {
+    let mut folders = config.sandbox.fs_write.clone();
+    if !is_no_workspace(project) {
+        folders.push(project.to_owned());
+    }
+    let asking = Asking {
+        isolation: config.sandbox.clone(),
+        init: jail::own_binary(),
+        state: data_dir.to_owned(),
+        folders: folders.clone(),
+    };
+    Reach { folders, everywhere: false, asks: Some(Arc::new(asking)) }
 }
 
 /// The current folder, unless that is `/` or the home, where a host leaves a server that it gives
 /// no folder: an agent must not work there.
 fn default_workspace(folder: &Path, data: &Path, session: &SessionName) -> PathBuf {
-    let home = etcetera::home_dir().ok();
-    let same = |other: &Path| folder.canonicalize().ok() == other.canonicalize().ok();
-    if folder == Path::new("/") || home.as_deref().is_some_and(same) {
+    if is_no_workspace(folder) {
         return data.join("workspaces").join(session.as_str());
     }
     folder.to_owned()
+}
+
+fn is_no_workspace(folder: &Path) -> bool {
+    let home = etcetera::home_dir().ok();
+    let same = |other: &Path| folder.canonicalize().ok() == other.canonicalize().ok();
+    folder == Path::new("/") || home.as_deref().is_some_and(same)
 }
 
 /// Serves MCP over standard input and output until the host goes or a signal comes.

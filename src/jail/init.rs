@@ -1,6 +1,6 @@
 //! The init of one kernel: what this binary does when it is run as `husk __init`.
 //!
-//! Its standard input is a socket to the server, the lifeline. On it the server sends the plan, then
+//! Its standard input is a socket to the server, the lifeline. On it the server sends its order, then
 //! signal numbers, one byte each, which go to the kernel's process group; init answers with the
 //! lines of [`word`], and at last with `exited CODE` or `killed SIGNAL`. When the kernel ends or the
 //! lifeline closes, init kills everything that descends from it, removes the run folder, and ends.
@@ -30,10 +30,14 @@ use rustix::{
 #[cfg(target_os = "linux")]
 use super::{
     bridge, network,
+    plan::Plan,
     settings::Level,
     spaces::{self, Side},
 };
-use super::{plan::Plan, start, tree, word};
+use super::{
+    start, tree,
+    word::{self, Order},
+};
 
 /// The word that makes this binary an init.
 pub const WORD: &str = "__init";
@@ -66,11 +70,11 @@ pub fn run_if_asked() {
 fn supervise(run_folder: Option<&Path>, command: Vec<OsString>) -> i32 {
     // Without a lifeline and a plan nobody asked for this: a person typed the word.
     let Ok(lifeline) = lifeline() else { return 2 };
-    let Ok(plan) = word::receive(&lifeline) else { return 2 };
+    let Ok(order) = word::receive(&lifeline) else { return 2 };
     // A terminal's Ctrl-C is for the server, which tells init what to do.
     let _ = process::setsid();
     adopt_orphans();
-    tend_to(Arc::new(lifeline), run_folder, command, &plan)
+    tend_to(Arc::new(lifeline), run_folder, command, &order)
 }
 
 #[cfg(target_os = "linux")]
@@ -78,14 +82,14 @@ fn tend_to(
     lifeline: Arc<UnixStream>,
     run_folder: Option<&Path>,
     command: Vec<OsString>,
-    plan: &Plan,
+    order: &Order,
 ) -> i32 {
     spaces::close_on_exec();
-    if plan.level != Level::Namespaces {
-        return tend(lifeline, run_folder, command, plan);
+    if order.plan.level != Level::Namespaces {
+        return tend(lifeline, run_folder, command, order);
     }
     match spaces::fork() {
-        Ok(Side::Child) => build(lifeline, command, plan),
+        Ok(Side::Child) => build(lifeline, command, order),
         Ok(Side::Parent(_)) => stay_outside(lifeline, run_folder),
         Err(error) => {
             tell(&lifeline, &format!("denied fork: {error}"));
@@ -99,14 +103,15 @@ fn tend_to(
     lifeline: Arc<UnixStream>,
     run_folder: Option<&Path>,
     command: Vec<OsString>,
-    plan: &Plan,
+    order: &Order,
 ) -> i32 {
-    tend(lifeline, run_folder, command, plan)
+    tend(lifeline, run_folder, command, order)
 }
 
 /// Makes the sandbox; becomes, by another fork, its process 1.
 #[cfg(target_os = "linux")]
-fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, plan: &Plan) -> i32 {
+fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order) -> i32 {
+    let plan = &order.plan;
     let inside = spaces::enter(plan).and_then(|pieces| {
         let side = spaces::fork().map_err(|error| ("fork into the sandbox", error))?;
         Ok((side, pieces))
@@ -126,7 +131,7 @@ fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, plan: &Plan) -> i32 
                 spaces::retire();
                 bridge::serve(bridges);
             };
-            tend_then(lifeline, None, command, plan, after)
+            tend_then(lifeline, None, command, order, after)
         }
         Err((step, error)) => {
             tell(&lifeline, &format!("denied {step}: {error}"));
@@ -163,9 +168,9 @@ fn tend(
     lifeline: Arc<UnixStream>,
     run_folder: Option<&Path>,
     command: Vec<OsString>,
-    plan: &Plan,
+    order: &Order,
 ) -> i32 {
-    tend_then(lifeline, run_folder, command, plan, || ())
+    tend_then(lifeline, run_folder, command, order, || ())
 }
 
 /// Starts the kernel, does `after`, and stays until the kernel or the server has ended.
@@ -173,10 +178,10 @@ fn tend_then(
     lifeline: Arc<UnixStream>,
     run_folder: Option<&Path>,
     command: Vec<OsString>,
-    plan: &Plan,
+    order: &Order,
     after: impl FnOnce(),
 ) -> i32 {
-    let (kernel, layers) = match start::start(command, plan) {
+    let (kernel, layers) = match start::start(command, order) {
         Ok(started) => started,
         Err(line) => {
             tell(&lifeline, &line);

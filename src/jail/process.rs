@@ -31,7 +31,7 @@ use super::{
     settings::Level,
     tree::{self, Usage},
     watch::{self as bounds, Over},
-    word,
+    word::{self, Order},
 };
 
 /// How long what a dead kernel had written is waited for.
@@ -121,7 +121,8 @@ impl Process {
     pub async fn spawn(command: &Command) -> Result<Self, SpawnError> {
         let failed = |source| SpawnError::Init { path: command.init.clone(), source };
         let (mut child, mut lifeline) = start(command).map_err(failed)?;
-        lifeline.write_all(&word::sent(&command.plan).map_err(failed)?).await.map_err(failed)?;
+        let order = Order { plan: command.plan.clone(), environment: command.environment.clone() };
+        lifeline.write_all(&word::sent(&order).map_err(failed)?).await.map_err(failed)?;
         let init = child.id().and_then(|pid| i32::try_from(pid).ok());
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let (reading, log_ended) = watch::channel(());
@@ -261,7 +262,6 @@ fn start(command: &Command) -> io::Result<(Child, UnixStream)> {
         .arg(&command.program)
         .args(&command.args)
         .env_clear()
-        .envs(command.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

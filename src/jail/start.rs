@@ -9,13 +9,14 @@ use std::{
 
 use rustix::process::{self, Pid};
 
-use super::{plan::Plan, report::Layer};
+use super::{plan::Plan, report::Layer, word::Order};
 
 /// What the child says of itself before it becomes the kernel.
 type Said = Result<Vec<Layer>, String>;
 
 /// Starts it: its process id and the layers that hold it, or the line that tells why not.
-pub(super) fn start(command: Vec<OsString>, plan: &Plan) -> Result<(Pid, Vec<Layer>), String> {
+pub(super) fn start(command: Vec<OsString>, order: &Order) -> Result<(Pid, Vec<Layer>), String> {
+    let plan = &order.plan;
     let mut words = command.into_iter();
     let program = words.next().ok_or("failed no program given")?;
     let shown = program.to_string_lossy().into_owned();
@@ -23,6 +24,7 @@ pub(super) fn start(command: Vec<OsString>, plan: &Plan) -> Result<(Pid, Vec<Lay
     let (mut said, say) = io::pipe().map_err(failed)?;
     let mut command = Command::new(&program);
     command.args(words).stdin(Stdio::null()).current_dir(&plan.folder);
+    command.env_clear().envs(order.environment.iter().map(|(name, value)| (name, value)));
     confined(&mut command, plan.clone(), say);
     let child = command.spawn();
     // Held by the command: the pipe ends when nobody can write to it.

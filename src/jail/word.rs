@@ -1,9 +1,12 @@
 //! What the server and a kernel's init say to each other over the lifeline.
 //!
-//! First the server sends the plan: its length in four bytes, then JSON. From then on it sends
+//! First the server sends the order: its length in four bytes, then JSON. From then on it sends
 //! signal numbers, one byte each. Init answers in lines.
 
-use std::io::{self, Read};
+use std::{
+    ffi::OsString,
+    io::{self, Read},
+};
 #[cfg(target_os = "linux")]
 use std::{
     io::IoSlice,
@@ -14,11 +17,22 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde::{Deserialize, Serialize};
 
 use super::{plan::Plan, report::Layer};
 
-/// Longest plan that init reads, in bytes.
-const LONGEST: usize = 1 << 20;
+/// Longest order that init reads, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// What init is to do.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// How the kernel is isolated.
+    pub(super) plan: Plan,
+    /// The kernel's whole environment. Init itself has none: a kernelspec, which cells may have
+    /// written, sets variables that make a program load what it names.
+    pub(super) environment: Vec<(OsString, OsString)>,
+}
 
 /// A line of init.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,9 +64,9 @@ impl Word {
     }
 }
 
-/// The plan as it is sent.
-pub(super) fn sent(plan: &Plan) -> io::Result<Vec<u8>> {
-    let text = serde_json::to_vec(plan)?;
+/// The order as it is sent.
+pub(super) fn sent(order: &Order) -> io::Result<Vec<u8>> {
+    let text = serde_json::to_vec(order)?;
     let length = u32::try_from(text.len()).map_err(io::Error::other)?;
     Ok([&length.to_le_bytes(), text.as_slice()].concat())
 }
@@ -71,8 +85,8 @@ pub(super) fn hand_over(lifeline: &UnixStream, listener: &TcpListener) -> io::Re
     if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// Reads the plan, and not a byte more.
-pub(super) fn receive(mut from: impl Read) -> io::Result<Plan> {
+/// Reads the order, and not a byte more.
+pub(super) fn receive(mut from: impl Read) -> io::Result<Order> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
     let length = usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?;

@@ -1,18 +1,19 @@
 //! What a kernel's program needs of this machine, and the isolation that it gets.
 //!
-//! Finds where programs lie and which variables they get; what is opened to them is decided in
-//! [`jail::plan`], which level holds here in [`jail::choose`].
+//! Says which variables programs get; where they lie is found in [`programs`], what is opened to them
+//! is decided in [`jail::plan`], which level holds here in [`jail::choose`].
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use super::{
     launch::{LaunchError, Launcher},
-    plan::{Program, own_python, set},
-    python::Interpreter,
+    plan::{Program, set},
+    programs,
+    python::reach::Reach,
     run_folder::Run,
 };
 use crate::{
@@ -20,18 +21,12 @@ use crate::{
         self, Bridge, Ground, Level, Plan, Process,
         choose::{self, Choice},
     },
-    kernel::{
-        connection::{BRIDGED, Wire},
-        spec::Spec,
-    },
+    kernel::connection::{BRIDGED, Wire},
     proxy::Proxy,
 };
 
 /// Where programs are found in a sandbox, beside the kernel's own.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Links that are followed to a program, at most.
-const LINKS: usize = 16;
 
 /// What has been found to hold, so that it is tried once.
 #[derive(Debug, Default)]
@@ -113,10 +108,21 @@ impl Launcher {
             record: self.notebook.folder(),
         };
         ground.programs = match program {
-            Program::Python(interpreter, spec) => of_python(interpreter, spec.as_ref(), &ground),
-            Program::Other(spec) => of_spec(spec, &ground),
+            Program::Python(interpreter, spec) => {
+                programs::of_python(interpreter, spec.as_ref(), &ground, &self.reach(workspace))
+            }
+            Program::Other(spec) => programs::of_spec(spec, &ground, &self.reach(workspace)),
         };
         ground
+    }
+
+    /// Where cells may write when they work in `workspace`.
+    pub(super) fn reach(&self, workspace: &Path) -> Reach {
+        let mut reach = self.wanted.reach.clone();
+        if !reach.folders.iter().any(|folder| folder == workspace) {
+            reach.folders.push(workspace.to_owned());
+        }
+        reach
     }
 
     /// The variables that a kernel starts with.
@@ -154,121 +160,4 @@ fn inherited() -> Vec<(OsString, OsString)> {
         !name.starts_with("HUSK_") && name != "JPY_PARENT_PID" && name != "PYTHONSTARTUP"
     };
     std::env::vars_os().filter(|(name, _)| kept(name)).collect()
-}
-
-fn of_python(interpreter: &Interpreter, spec: Option<&Spec>, ground: &Ground) -> Vec<PathBuf> {
-    let Interpreter { executable, prefix, base_prefix, .. } = interpreter;
-    let mut found = vec![prefix.clone(), base_prefix.clone()];
-    found.extend(spec.map(|spec| spec.folder.clone()));
-    found.extend(roots(executable, ground));
-    tidy(found)
-}
-
-fn of_spec(spec: &Spec, ground: &Ground) -> Vec<PathBuf> {
-    let first = own_python(spec).or_else(|| spec.argv.first().and_then(|word| program(word)));
-    let words = spec.argv.iter().skip(1).map(PathBuf::from).filter(|word| word.is_absolute());
-    let mut found = vec![spec.folder.clone()];
-    for path in first.into_iter().chain(words).filter(|path| path.exists()) {
-        found.extend(roots(&path, ground));
-    }
-    tidy(found)
-}
-
-/// The file that runs when this word is a command.
-fn program(word: &str) -> Option<PathBuf> {
-    if word.contains('/') {
-        return Some(word.into());
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(word)).find(|file| file.is_file())
-}
-
-/// The folders that a program is installed in: its own, those of what it is a link to, and that of
-/// the Python which its virtual environment was made from.
-fn roots(program: &Path, ground: &Ground) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut file = program.to_owned();
-    for _ in 0..LINKS {
-        let root = root_of(&file, ground);
-        if let Some(home) = root.as_deref().and_then(made_from) {
-            found.extend(root_of(&home.join("python"), ground));
-        }
-        found.extend(root);
-        let Ok(target) = std::fs::read_link(&file) else { break };
-        file = normal(&file.parent().unwrap_or(Path::new("/")).join(target));
-    }
-    found
-}
-
-/// `PREFIX` for `PREFIX/bin/program`, where that may be opened; else the program's own folder.
-fn root_of(file: &Path, ground: &Ground) -> Option<PathBuf> {
-    let folder = file.parent()?;
-    let of_programs = ["bin", "sbin", ".bin"].iter().any(|name| folder.ends_with(name));
-    let prefix = folder.parent().filter(|prefix| of_programs && ground.allows(prefix));
-    Some(prefix.unwrap_or(folder).to_owned())
-}
-
-/// The `home` of a virtual environment.
-fn made_from(prefix: &Path) -> Option<PathBuf> {
-    let told = std::fs::read_to_string(prefix.join("pyvenv.cfg")).ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("home"))?;
-    Some(line.trim_start().strip_prefix('=')?.trim().into())
-}
-
-/// A path without `..`, by its words alone.
-fn normal(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        if part.as_os_str() == OsStr::new("..") {
-            plain.pop();
-        } else {
-            plain.push(part);
-        }
-    }
-    plain
-}
-
-/// Each once, also by its real name, and only what is there.
-fn tidy(found: Vec<PathBuf>) -> Vec<PathBuf> {
-    let real = found.iter().filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
-    let mut all: Vec<PathBuf> =
-        found.into_iter().chain(real).filter(|path| path.exists()).collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn a_program_is_found_with_all_that_it_leads_to() {
-        let home = tempfile::tempdir().unwrap();
-        let at = |name: &str| home.path().join(name);
-        for folder in ["venv/bin", "pythons/3.12.1/bin", "bin"] {
-            std::fs::create_dir_all(at(folder)).unwrap();
-        }
-        std::fs::write(at("pythons/3.12.1/bin/python3"), "").unwrap();
-        symlink("3.12.1", at("pythons/3.12")).unwrap();
-        symlink("../../pythons/3.12/bin/python3", at("venv/bin/python")).unwrap();
-        let of = format!("home = {}\nversion = 3", at("pythons/3.12.1/bin").display());
-        std::fs::write(at("venv/pyvenv.cfg"), of).unwrap();
-        symlink("../venv/bin/python", at("bin/python")).unwrap();
-        let ground = Ground {
-            workspace: "/w".into(),
-            run: "/r".into(),
-            programs: Vec::new(),
-            home: Some(home.path().into()),
-            state: "/s".into(),
-            memory: 0,
-            record: None,
-        };
-        let found = tidy(roots(&at("bin/python"), &ground));
-        // The folder itself, not the home that it lies in.
-        let expected = ["bin", "pythons/3.12", "pythons/3.12.1", "venv"].map(at);
-        assert_eq!(found, expected);
-    }
 }

@@ -4,10 +4,11 @@
 //! had written is in the error.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -41,6 +42,9 @@ const LEAVING: Duration = Duration::from_millis(500);
 /// How long the end of a kernel may be known later than that of its channels.
 const DYING: Duration = Duration::from_millis(200);
 
+/// Interpreters by the path that was asked for, and whether a file that cells may have written did.
+type Found = BTreeMap<(Option<PathBuf>, bool), Interpreter>;
+
 /// What kernels are started with.
 pub struct Launcher {
     /// Bounds and packages.
@@ -61,8 +65,8 @@ pub struct Launcher {
     pub init: PathBuf,
     /// How kernels are isolated.
     pub isolation: jail::Settings,
-    /// The interpreter that was found, so that it is looked for once.
-    pub found: Mutex<Option<Interpreter>>,
+    /// The interpreters that were found, by who asked for them, so that each is looked for once.
+    pub found: Mutex<Found>,
     /// The isolation that was found to hold.
     pub tried: Tried,
 }
@@ -233,7 +237,10 @@ impl Launcher {
         };
         let program = match self.spec(name)? {
             Some(spec) if spec.ipykernel().is_none() => Program::Other(spec),
-            spec => Program::Python(self.interpreter(spec.as_ref(), says).await?, spec),
+            spec => {
+                let python = self.interpreter(spec.as_ref(), workspace, says).await?;
+                Program::Python(python, spec)
+            }
         };
         std::fs::create_dir_all(workspace)
             .map_err(|source| LaunchError::Workspace { path: workspace.to_owned(), source })?;
@@ -291,19 +298,26 @@ impl Launcher {
     async fn interpreter(
         &self,
         spec: Option<&Spec>,
+        workspace: &Path,
         says: &watch::Sender<String>,
     ) -> Result<Interpreter, LaunchError> {
-        let kept = self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let mut wanted = self.wanted.clone();
+        wanted.reach = self.reach(workspace);
+        // A kernelspec that says only `python` means the configured interpreter, as in Jupyter.
+        if let Some((spec, path)) = spec.and_then(|spec| Some((spec, spec.ipykernel()?)))
+            && path.contains('/')
+        {
+            wanted.explicit = Some(path.into());
+            wanted.reach.everywhere = wanted.reach.holds(&spec.folder);
+        }
+        let known = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (wanted.explicit.clone(), wanted.reach.everywhere);
+        let kept = known().get(&key).cloned();
         if let Some(found) = kept.filter(|found| found.executable.exists()) {
             return Ok(found);
         }
-        let mut wanted = self.wanted.clone();
-        // A kernelspec that says only `python` means the configured interpreter, as in Jupyter.
-        if let Some(path) = spec.and_then(Spec::ipykernel).filter(|path| path.contains('/')) {
-            wanted.explicit = Some(path.into());
-        }
         let found = python::discover(&wanted, &Say(says)).await.map_err(LaunchError::Python)?;
-        *self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(found.clone());
+        known().insert(key, found.clone());
         Ok(found)
     }
 

@@ -4,6 +4,7 @@
 //! that owns it ([`session`]). What may follow what is decided in [`state`]; how a kernel comes to
 //! be in [`launch`]; how a cell that will not end is stopped in [`stop`].
 
+pub mod asking;
 mod attach;
 mod body;
 mod cell;
@@ -16,6 +17,7 @@ pub mod isolate;
 mod keeper;
 pub mod launch;
 mod plan;
+mod programs;
 pub mod python;
 mod reach;
 mod record;

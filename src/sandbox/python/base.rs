@@ -82,6 +82,11 @@ pub(super) async fn choose(
     let mut found = Vec::new();
     let on_path = search::executables(&NAMES, &wanted.surroundings);
     for python in first.map(Path::to_path_buf).into_iter().chain(on_path) {
+        // It would build outside of any sandbox.
+        if wanted.reach.holds(&python) {
+            found.push(format!("`{}`, which cells can write", python.display()));
+            continue;
+        }
         match asked.ask(&python).await {
             Ok(report) if report.is_new_enough().is_ok() && within(report.version, versions) => {
                 return Ok(Base::Python(report.clone()));
@@ -114,7 +119,8 @@ pub(super) async fn choose(
 
 /// The first uv on `PATH` that runs: a pyenv shim of that name may lead nowhere.
 pub(super) async fn uv(wanted: &Wanted) -> Option<PathBuf> {
-    for uv in search::executables(&["uv"], &wanted.surroundings) {
+    let found = search::executables(&["uv"], &wanted.surroundings);
+    for uv in found.into_iter().filter(|uv| !wanted.reach.holds(uv)) {
         let mut version = tokio::process::Command::new(&uv);
         version.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
         if let Ok(Ok(answer)) = tokio::time::timeout(UV_LIMIT, version.output()).await

@@ -174,7 +174,7 @@ pub async fn script_environment(
     let first =
         wanted.explicit.as_ref().map(|given| search::explicit(given, wanted)).transpose()?;
     let versions = metadata.requires_python.as_ref();
-    let mut asked = Asked::default();
+    let mut asked = Asked::within(&wanted.reach);
     if let Some(python) = &first {
         let report = asked.ask(python).await?;
         if !base::within(report.version, versions) {

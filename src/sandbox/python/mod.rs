@@ -12,6 +12,7 @@ pub mod environment;
 pub mod inline;
 pub mod pip;
 pub mod probe;
+pub mod reach;
 pub mod search;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::sandbox::python::probe::Asked;
+use crate::sandbox::python::reach::Reach;
 
 /// What is asked for, and everything outside that the answer depends on.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Wanted {
     pub packages: Vec<String>,
     /// The part of the process environment that matters here.
     pub surroundings: Surroundings,
+    /// Where cells may have written, and how what lies there is asked.
+    pub reach: Reach,
 }
 
 /// The environment variables that say where Pythons are; given, so that a test can give others.
@@ -74,6 +78,8 @@ pub struct Interpreter {
     pub base_prefix: PathBuf,
     /// Where it was found.
     pub origin: Origin,
+    /// Whether what it says of itself counts: cells may have written one in their reach.
+    pub believed: bool,
 }
 
 /// Where a Python was found.
@@ -148,7 +154,7 @@ pub enum Error {
 /// A Python that was asked for is taken or refused: its fault is the error, and no other is tried. Making the
 /// environment takes about a minute and has no time limit; dropping the future ends it, and the next call starts clean.
 pub async fn discover(wanted: &Wanted, progress: &dyn Progress) -> Result<Interpreter, Error> {
-    let mut asked = Asked::default();
+    let mut asked = Asked::within(&wanted.reach);
     if let Some(given) = &wanted.explicit {
         let python = search::explicit(given, wanted)?;
         return Ok(asked.ask(&python).await?.interpreter(Origin::Explicit)?);
@@ -168,7 +174,7 @@ pub async fn discover(wanted: &Wanted, progress: &dyn Progress) -> Result<Interp
 
 /// Every place that [`discover`] looks at, in its order, with what is there. Makes and changes nothing.
 pub async fn candidates(wanted: &Wanted) -> Vec<Candidate> {
-    let mut asked = Asked::default();
+    let mut asked = Asked::within(&wanted.reach);
     let mut places = search::places(wanted);
     if let Some(given) = &wanted.explicit {
         places.insert(0, search::Place::explicit(given, wanted));

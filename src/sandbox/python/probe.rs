@@ -15,12 +15,13 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::sandbox::python::command::shell_word;
+use crate::sandbox::python::reach::Reach;
 use crate::sandbox::python::{Interpreter, Origin};
 
 /// Far above the 60 ms that an answer takes: a cold disk or a loaded machine, but not a program that waits for input.
 const LIMIT: Duration = Duration::from_secs(10);
 /// More than any honest answer; a program named `python` that prints without end must not fill the memory.
-const LONGEST_ANSWER: u64 = 64 * 1024;
+pub(in crate::sandbox) const LONGEST_ANSWER: u64 = 64 * 1024;
 const OLDEST_PYTHON: (u32, u32) = (3, 9);
 const OLDEST_IPYKERNEL: u32 = 6;
 
@@ -92,6 +93,14 @@ pub enum Error {
         /// Its version.
         version: String,
     },
+    /// Cells may have written it, so it is only run in a sandbox, and there it did not answer.
+    #[error("`{}` lies where cells can write, so it is only asked in a sandbox, and that failed: {why}", .python.display())]
+    Confined {
+        /// The file.
+        python: PathBuf,
+        /// What failed.
+        why: String,
+    },
     /// It has no ipykernel.
     #[error("`{}` (Python {version}) has no ipykernel{aside}; {mend}", .python.display())]
     NoIpykernel {
@@ -152,6 +161,9 @@ pub(super) struct Report {
     pip: bool,
     system: bool,
     in_user_site: bool,
+    /// Whether it was asked as it is, not in a sandbox.
+    #[serde(skip)]
+    pub(super) believed: bool,
 }
 
 impl Report {
@@ -167,6 +179,7 @@ impl Report {
                 prefix: self.prefix.clone(),
                 base_prefix: self.base_prefix.clone(),
                 origin,
+                believed: self.believed,
             });
         }
         let packages: Vec<_> = self.missing.iter().map(|module| package_of(module)).collect();
@@ -241,16 +254,40 @@ fn package_of(module: &str) -> &str {
 
 /// The Pythons asked so far, so that none is started twice in one search.
 #[derive(Debug, Default)]
-pub(super) struct Asked(BTreeMap<PathBuf, Result<Report, Error>>);
+pub(super) struct Asked {
+    reach: Reach,
+    answers: BTreeMap<PathBuf, Result<Report, Error>>,
+}
 
 impl Asked {
+    pub(super) fn within(reach: &Reach) -> Self {
+        Self { reach: reach.clone(), answers: BTreeMap::new() }
+    }
+
     pub(super) async fn ask(&mut self, python: &Path) -> Result<&Report, Error> {
-        let answer = match self.0.entry(python.to_path_buf()) {
+        let answer = match self.answers.entry(python.to_path_buf()) {
             Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) if self.reach.holds(python) => {
+                new.insert(ask_confined(python, &self.reach).await)
+            }
             Entry::Vacant(new) => new.insert(ask(python).await),
         };
         answer.as_ref().map_err(|why| why.clone())
     }
+}
+
+/// Asks a Python that cells may have written. It answers into a file.
+async fn ask_confined(python: &Path, reach: &Reach) -> Result<Report, Error> {
+    let failed = |why: String| Error::Confined { python: python.to_path_buf(), why };
+    let asks = reach.asks.as_ref().ok_or_else(|| failed("there is none".to_owned()))?;
+    let question = format!("import sys\nsys.stdout = open(sys.argv[1], 'w'){QUESTION}");
+    let answer = tokio::time::timeout(LIMIT, asks.answer(python, &["-I", "-c", &question])).await;
+    let Ok(answer) = answer else {
+        return Err(Error::TimedOut { python: python.to_path_buf() });
+    };
+    let answer = answer.map_err(failed)?;
+    serde_json::from_str(&answer)
+        .map_err(|_| Error::NotPython { python: python.to_path_buf(), said: end_of(&answer) })
 }
 
 /// Runs `python` once. `-I` keeps what a project or a user put in the way (`PYTHONPATH`, a local `json.py`) out of it.
@@ -306,8 +343,9 @@ fn understood(
         return Err(Error::Failed { python, status, said: end_of(stderr) });
     }
     let last = stdout.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    serde_json::from_str(last)
-        .map_err(|_| Error::NotPython { python, said: end_of(&format!("{stdout}{stderr}")) })
+    let report = serde_json::from_str::<Report>(last)
+        .map_err(|_| Error::NotPython { python, said: end_of(&format!("{stdout}{stderr}")) })?;
+    Ok(Report { believed: true, ..report })
 }
 
 fn end_of(text: &str) -> String {

@@ -27,6 +27,7 @@ use crate::support::{
 };
 
 mod limits;
+mod planted;
 
 const TABLE: &str = include_str!("table.py");
 

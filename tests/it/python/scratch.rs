@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use husk::sandbox::python::{Progress, Surroundings, Wanted};
+use husk::sandbox::python::{Progress, Surroundings, Wanted, reach::Reach};
 use tokio::sync::mpsc;
 
 /// A Python with ipykernel.
@@ -42,6 +42,7 @@ impl Scratch {
                 path: Some(std::env::join_paths([self.path("bin"), self.path("tools")]).unwrap()),
                 ..Surroundings::default()
             },
+            reach: Reach::default(),
         }
     }
 
