@@ -92,7 +92,9 @@ fn sandbox(name: &str) -> Option<Rule> {
         | "open_files"
         | "file_size_bytes"
         | "workspace_bytes"
-        | "tmp_bytes" => Rule::AtMost,
+        | "tmp_bytes"
+        | "cpus"
+        | "cpu_seconds" => Rule::AtMost,
         _ => return None,
     })
 }

@@ -25,6 +25,8 @@ pub(super) struct Calls {
     netlink: bool,
     /// Whether it may connect to sockets, which at level `landlock` are other programs'.
     connect: bool,
+    /// Whether it may choose the processors that it runs on.
+    processors: bool,
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -122,10 +124,11 @@ const NAMESPACES: [u64; 8] = [
 const TYPING: [u64; 2] = [libc::TIOCSTI, 0x541C];
 
 impl Calls {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &Plan, keeps_to_processors: bool) -> Self {
         let landlock = plan.level == Level::Landlock;
         let full = plan.network == Network::Full;
-        Self { internet: full || !landlock, netlink: full || !landlock, connect: full || !landlock }
+        let open = full || !landlock;
+        Self { internet: open, netlink: open, connect: open, processors: !keeps_to_processors }
     }
 
     /// The filters, in the order in which they are put in force.
@@ -169,6 +172,9 @@ impl Calls {
         if !self.connect {
             rules.insert(libc::SYS_connect, Vec::new());
             rules.extend(SYSTEM_V.iter().map(|call| (*call, Vec::new())));
+        }
+        if !self.processors {
+            rules.insert(libc::SYS_sched_setaffinity, Vec::new());
         }
         Ok(rules)
     }
@@ -280,7 +286,7 @@ mod tests {
     fn refusal(level: Level, network: Network, call: i64, args: &[u64]) -> i32 {
         let full = network == Network::Full;
         let open = full || level == Level::Namespaces;
-        let calls = Calls { internet: open, netlink: open, connect: open };
+        let calls = Calls { internet: open, netlink: open, connect: open, processors: false };
         let mut all = [0; 6];
         all[..args.len()].copy_from_slice(args);
         let answers = calls
@@ -320,6 +326,7 @@ mod tests {
         check(libc::SYS_socket, &[40, stream, 0], libc::EPERM, libc::EPERM);
         check(libc::SYS_connect, &[], 0, libc::EPERM);
         check(libc::SYS_sendto, &[], 0, 0);
+        check(libc::SYS_sched_setaffinity, &[], libc::EPERM, libc::EPERM);
         check(libc::SYS_mknodat, &[0, 0, 0o020_666], libc::EPERM, libc::EPERM);
         check(libc::SYS_mknodat, &[0, 0, 0o010_666], 0, 0);
         check(libc::SYS_ioctl, &[0, libc::TIOCSTI], libc::EPERM, libc::EPERM);

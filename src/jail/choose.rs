@@ -94,8 +94,7 @@ impl Choice {
     /// The promised layer that is not in force, seen from outside.
     pub fn report(&self, plan: &Plan, process: &Process) -> Result<Report, Unproven> {
         let passed_over = self.missing.iter().map(ToString::to_string).collect();
-        let told = process.layers().to_vec();
-        let report = Report::of(self.asked, plan, passed_over, told, process.pid());
+        let report = Report::of(self.asked, plan, passed_over, process);
         match report.broken() {
             Some(layer) => Err(Unproven { level: plan.level, layer: layer.clone() }),
             None => Ok(report),

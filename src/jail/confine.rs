@@ -6,8 +6,8 @@
 use std::io;
 
 use rustix::{
-    process::{Resource, Rlimit, setrlimit},
-    thread::{self, CapabilitySet, CapabilitySets},
+    process::{Resource, Rlimit, getpid, setrlimit},
+    thread::{self, CapabilitySet, CapabilitySets, CpuSet},
 };
 
 use super::{
@@ -25,13 +25,16 @@ const FIRST_TO_GO: &str = "500";
 /// Why a step failed: which, and the cause.
 pub(super) type Failure = (&'static str, io::Error);
 
-/// Takes from this process all that the plan does not give. What was put in force.
-pub(super) fn confine(plan: &Plan) -> Result<Vec<Layer>, Failure> {
+/// Takes from this process all that the plan does not give. What was put in force. `shared_out` is
+/// whether a control group already bounds its processors.
+pub(super) fn confine(plan: &Plan, shared_out: bool) -> Result<Vec<Layer>, Failure> {
     if plan.level == Level::None {
         return Ok(Vec::new());
     }
     let failed = |step| move |error: rustix::io::Errno| (step, io::Error::from(error));
     limit(plan).map_err(failed("set the limits"))?;
+    let processors = plan.limits.processors.filter(|_| !shared_out);
+    processors.map_or(Ok(()), stay_on).map_err(failed("keep to some processors"))?;
     // Of no consequence where it cannot be said: a container without /proc/self.
     let _ = std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO);
     drop_privileges().map_err(failed("give up all privileges"))?;
@@ -44,7 +47,7 @@ pub(super) fn confine(plan: &Plan) -> Result<Vec<Layer>, Failure> {
     let refused = |error: seccompiler::Error| {
         ("restrict system calls by seccomp", io::Error::other(error.to_string()))
     };
-    let programs = Calls::of(plan).programs().map_err(refused)?;
+    let programs = Calls::of(plan, processors.is_some()).programs().map_err(refused)?;
     let steps = super::calls::apply(&programs).map_err(refused)?;
     Ok(vec![Layer::landlock(in_force), Layer::seccomp(programs.len(), steps)])
 }
@@ -68,6 +71,20 @@ fn limit(plan: &Plan) -> rustix::io::Result<()> {
         Some(size) => set(Resource::Fsize, size),
         None => Ok(()),
     }
+}
+
+/// Keeps to as many processors as so many thousandths of one come to. Which ones differs from kernel
+/// to kernel.
+fn stay_on(thousandths: u64) -> rustix::io::Result<()> {
+    let allowed = thread::sched_getaffinity(None)?;
+    let here: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|at| allowed.is_set(*at)).collect();
+    let wanted = usize::try_from(thousandths.div_ceil(1000)).unwrap_or(usize::MAX).max(1);
+    let first = usize::try_from(getpid().as_raw_nonzero().get()).unwrap_or(0) % here.len().max(1);
+    let mut kept = CpuSet::new();
+    for at in here.iter().cycle().skip(first).take(wanted.min(here.len())) {
+        kept.set(*at);
+    }
+    thread::sched_setaffinity(None, &kept)
 }
 
 /// No capability now, none by running another program, none by a bit on its file.

@@ -13,7 +13,7 @@ use std::{
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::{io::Interest, net::UnixStream};
 
-use super::{process::SpawnError, report::Layer, settings::Level, word::Word};
+use super::{cgroup::Group, process::SpawnError, report::Layer, settings::Level, word::Word};
 
 /// More than init ever says before the kernel runs, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -25,6 +25,8 @@ pub(super) struct Said {
     pub(super) pid: u32,
     /// The layers that hold it.
     pub(super) layers: Vec<Layer>,
+    /// The control group that it is in.
+    pub(super) group: Group,
     /// A listener in the kernel's own network.
     pub(super) listener: Option<TcpListener>,
     /// What came behind it.
@@ -39,6 +41,7 @@ pub(super) async fn words(lifeline: &UnixStream, level: Level) -> Result<Said, S
             let line: Vec<u8> = said.rest.drain(..=end).collect();
             match Word::parse(&String::from_utf8_lossy(&line)) {
                 Some(Word::Layer(layer)) => said.layers.push(layer),
+                Some(Word::Group(group)) => said.group = group,
                 Some(Word::Listens) => {}
                 Some(Word::Started(pid)) => return Ok(Said { pid, ..said }),
                 Some(Word::Failed(reason)) => return Err(SpawnError::Program(reason)),

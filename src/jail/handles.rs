@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 #[cfg(target_os = "linux")]
 use rustix::process::{self, Pid, PidfdFlags, Signal};
 
+use super::cgroup::Group;
 #[cfg(target_os = "linux")]
 use super::tree;
 
@@ -16,6 +17,8 @@ use super::tree;
 pub(super) struct Handles {
     /// The init's process id.
     pub(super) init: Option<i32>,
+    /// The kernel's control group.
+    pub(super) group: Group,
     #[cfg(target_os = "linux")]
     init_handle: Option<OwnedFd>,
     #[cfg(target_os = "linux")]
@@ -24,10 +27,10 @@ pub(super) struct Handles {
 
 #[cfg(target_os = "linux")]
 impl Handles {
-    pub(super) fn hold(init: Option<i32>, kernel: u32) -> Self {
+    pub(super) fn hold(init: Option<i32>, kernel: u32, group: Group) -> Self {
         let open = |pid| process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok();
         let kernel_handle = i32::try_from(kernel).ok().and_then(open);
-        Self { init, init_handle: init.and_then(open), kernel_handle }
+        Self { init, group, init_handle: init.and_then(open), kernel_handle }
     }
 
     /// Kills the kernel alone.
@@ -48,14 +51,16 @@ impl Handles {
         for pid in self.init.map(tree::below).unwrap_or_default() {
             let _ = Pid::from_raw(pid).map(|pid| process::kill_process(pid, Signal::KILL));
         }
+        // Also what has left the tree, where there is a group that nothing leaves.
+        self.group.kill();
         kill(&self.init_handle);
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 impl Handles {
-    pub(super) fn hold(init: Option<i32>, _kernel: u32) -> Self {
-        Self { init }
+    pub(super) fn hold(init: Option<i32>, _kernel: u32, group: Group) -> Self {
+        Self { init, group }
     }
 
     pub(super) fn kill_kernel(&self) {}

@@ -2,8 +2,10 @@
 //!
 //! Its standard input is a socket to the server, the lifeline. On it the server sends its order, then
 //! signal numbers, one byte each, which go to the kernel's process group; init answers with the
-//! lines of [`word`], and at last with `exited CODE` or `killed SIGNAL`. When the kernel ends or the
-//! lifeline closes, init kills everything that descends from it, removes the run folder, and ends.
+//! lines of [`word`], and at last with `exited CODE`, `killed SIGNAL`, or `full BYTES` where a kernel was
+//! killed because its group's memory was full. When the kernel ends or the
+//! lifeline closes, init kills everything that descends from it, removes the run folder and the control
+//! group, and ends.
 //! It is single-purpose and small: no runtime, no configuration, no logging.
 //!
 //! At level `namespaces` it splits: one stays outside, waits and removes the run folder; the other
@@ -31,16 +33,20 @@ use rustix::{
 use super::{
     bridge, network,
     plan::Plan,
-    settings::Level,
     spaces::{self, Side},
 };
 use super::{
+    cgroup::{Group, Held},
+    settings::Level,
     start, tree,
     word::{self, Order},
 };
 
 /// The word that makes this binary an init.
 pub const WORD: &str = "__init";
+
+/// The line that tells of a kernel that somebody has killed.
+const KILLED: &str = "killed 9";
 
 /// How often, a millisecond apart, everything below init is killed and reaped: what sleeps in the
 /// kernel of the operating system for longer cannot be waited for.
@@ -77,6 +83,30 @@ fn supervise(run_folder: Option<&Path>, command: Vec<OsString>) -> i32 {
     tend_to(Arc::new(lifeline), run_folder, command, &order)
 }
 
+/// What is removed when everything has ended.
+#[derive(Clone, Default)]
+struct Left {
+    run_folder: Option<PathBuf>,
+    group: Group,
+}
+
+impl Left {
+    fn remove(&self) {
+        if let Some(folder) = &self.run_folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        self.group.remove();
+    }
+}
+
+/// The control group of the kernel.
+fn group(order: &Order) -> Held {
+    if order.plan.level == Level::None || order.plan.rehearsal {
+        return Held::default();
+    }
+    Group::make(&order.plan.limits)
+}
+
 #[cfg(target_os = "linux")]
 fn tend_to(
     lifeline: Arc<UnixStream>,
@@ -85,14 +115,17 @@ fn tend_to(
     order: &Order,
 ) -> i32 {
     spaces::close_on_exec();
+    let held = group(order);
+    let left = Left { run_folder: run_folder.map(Path::to_owned), group: held.group.clone() };
     if order.plan.level != Level::Namespaces {
-        return tend(lifeline, run_folder, command, order);
+        return tend(lifeline, left, command, order, held, || ());
     }
     match spaces::fork() {
-        Ok(Side::Child) => build(lifeline, command, order),
-        Ok(Side::Parent(_)) => stay_outside(lifeline, run_folder),
+        Ok(Side::Child) => build(lifeline, command, order, held),
+        Ok(Side::Parent(_)) => stay_outside(lifeline, &left),
         Err(error) => {
             tell(&lifeline, &format!("denied fork: {error}"));
+            left.group.remove();
             1
         }
     }
@@ -105,12 +138,13 @@ fn tend_to(
     command: Vec<OsString>,
     order: &Order,
 ) -> i32 {
-    tend(lifeline, run_folder, command, order)
+    let left = Left { run_folder: run_folder.map(Path::to_owned), group: Group::default() };
+    tend(lifeline, left, command, order, group(order), || ())
 }
 
 /// Makes the sandbox; becomes, by another fork, its process 1.
 #[cfg(target_os = "linux")]
-fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order) -> i32 {
+fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order, held: Held) -> i32 {
     let plan = &order.plan;
     let inside = spaces::enter(plan).and_then(|pieces| {
         let side = spaces::fork().map_err(|error| ("fork into the sandbox", error))?;
@@ -131,7 +165,7 @@ fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order) -> i3
                 spaces::retire();
                 bridge::serve(bridges);
             };
-            tend_then(lifeline, None, command, order, after)
+            tend(lifeline, Left::default(), command, order, held, after)
         }
         Err((step, error)) => {
             tell(&lifeline, &format!("denied {step}: {error}"));
@@ -151,57 +185,62 @@ fn offer(lifeline: &UnixStream, plan: &Plan) -> std::io::Result<()> {
     word::hand_over(lifeline, &listener)
 }
 
-/// Waits until everything in the sandbox has ended, then removes the run folder.
+/// Waits until everything in the sandbox has ended, then removes what is left.
 #[cfg(target_os = "linux")]
-fn stay_outside(lifeline: Arc<UnixStream>, run_folder: Option<&Path>) -> i32 {
+fn stay_outside(lifeline: Arc<UnixStream>, left: &Left) -> i32 {
     drop(lifeline);
     // The server must see the lifeline close when process 1, which has the other copy, ends.
     if let Ok(nothing) = std::fs::File::open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(nothing);
     }
     while !matches!(process::wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
-    end(run_folder);
+    end(left);
     0
 }
 
+/// Starts the kernel, does `after`, and stays until the kernel or the server has ended.
 fn tend(
     lifeline: Arc<UnixStream>,
-    run_folder: Option<&Path>,
+    left: Left,
     command: Vec<OsString>,
     order: &Order,
-) -> i32 {
-    tend_then(lifeline, run_folder, command, order, || ())
-}
-
-/// Starts the kernel, does `after`, and stays until the kernel or the server has ended.
-fn tend_then(
-    lifeline: Arc<UnixStream>,
-    run_folder: Option<&Path>,
-    command: Vec<OsString>,
-    order: &Order,
+    held: Held,
     after: impl FnOnce(),
 ) -> i32 {
-    let (kernel, layers) = match start::start(command, order) {
+    let Held { mut group, door, gauge } = held;
+    let (kernel, said) = match start::start(command, order, door) {
         Ok(started) => started,
         Err(line) => {
             tell(&lifeline, &line);
+            left.group.remove();
             return 1;
         }
     };
     after();
-    for layer in layers.iter().filter_map(|layer| serde_json::to_string(layer).ok()) {
+    if let Some(why) = said.outside {
+        group = Group::closed(&why);
+    }
+    if let Ok(group) = serde_json::to_string(&group) {
+        tell(&lifeline, &format!("group {group}"));
+    }
+    for layer in said.layers.iter().filter_map(|layer| serde_json::to_string(layer).ok()) {
         tell(&lifeline, &format!("layer {layer}"));
     }
     tell(&lifeline, &format!("started {}", kernel.as_raw_nonzero()));
     let target: Target = Arc::new(Mutex::new(Some(kernel)));
     let listener = {
         let (lifeline, target) = (Arc::clone(&lifeline), Arc::clone(&target));
-        let run_folder = run_folder.map(Path::to_owned);
-        move || obey(&lifeline, &target, run_folder.as_deref())
+        let left = left.clone();
+        move || obey(&lifeline, &target, &left)
     };
     std::thread::spawn(listener);
-    tell(&lifeline, &wait_for(kernel, &target));
-    end(run_folder);
+    let end_told = wait_for(kernel, &target);
+    // Told by itself: the group may be gone before the server could look.
+    match gauge.full().filter(|_| end_told == KILLED) {
+        Some(used) => tell(&lifeline, &format!("full {used}")),
+        None => tell(&lifeline, &end_told),
+    }
+    end(&left);
     0
 }
 
@@ -249,7 +288,7 @@ fn wait_for(kernel: Pid, target: &Target) -> String {
 }
 
 /// Sends the signals that the server asks for; ends all when the server is gone.
-fn obey(mut lifeline: &UnixStream, target: &Target, run_folder: Option<&Path>) {
+fn obey(mut lifeline: &UnixStream, target: &Target, left: &Left) {
     let mut byte = [0u8];
     while let Ok(1) = lifeline.read(&mut byte) {
         let [number] = byte;
@@ -262,12 +301,12 @@ fn obey(mut lifeline: &UnixStream, target: &Target, run_folder: Option<&Path>) {
     if let Some(kernel) = *target.lock().unwrap_or_else(PoisonError::into_inner) {
         let _ = process::kill_process_group(kernel, process::Signal::KILL);
     }
-    end(run_folder);
+    end(left);
     std::process::exit(0);
 }
 
-/// Kills and reaps everything below init, then removes the run folder.
-fn end(run_folder: Option<&Path>) {
+/// Kills and reaps everything below init, then removes what is left.
+fn end(left: &Left) {
     let me = process::getpid().as_raw_nonzero().get();
     for _ in 0..ROUNDS {
         for pid in tree::below(me).into_iter().filter_map(Pid::from_raw) {
@@ -279,7 +318,5 @@ fn end(run_folder: Option<&Path>) {
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }
-    if let Some(folder) = run_folder {
-        let _ = std::fs::remove_dir_all(folder);
-    }
+    left.remove();
 }

@@ -6,13 +6,15 @@
 //! the lifeline closes and init kills everything below it.
 //!
 //! How strongly a kernel is isolated is decided in [`choose`], what it may touch in [`plan`]; init
-//! carries it out: [`root`] and [`spaces`] make a sandbox, [`confine`] with [`files`] and [`calls`]
-//! takes the rest from the kernel itself. [`report`] tells what came of it.
+//! carries it out: [`cgroup`] bounds all that it will start, [`root`] and [`spaces`] make a sandbox,
+//! [`confine`] with [`files`] and [`calls`] takes the rest from the kernel itself. [`report`] tells what
+//! came of it.
 
 #[cfg(target_os = "linux")]
 mod bridge;
 #[cfg(target_os = "linux")]
 mod calls;
+mod cgroup;
 pub mod choose;
 #[cfg(target_os = "linux")]
 mod confine;

@@ -75,6 +75,10 @@ pub struct Limits {
     pub memory_together: u64,
     /// Bytes of the workspace; without, no limit.
     pub workspace: Option<u64>,
+    /// Thousandths of a processor that are used at the same time; without, no limit.
+    pub processors: Option<u64>,
+    /// Seconds of processor time; without, no limit.
+    pub processor_seconds: Option<u64>,
 }
 
 /// A port inside the sandbox that is reached by a socket in the run folder.
@@ -170,6 +174,8 @@ impl Plan {
                 tmp: settings.tmp_bytes,
                 memory_together: together,
                 workspace: settings.workspace_bytes,
+                processors: settings.cpus.map(|cpus| (cpus * 1000.0).ceil() as u64),
+                processor_seconds: settings.cpu_seconds,
             },
             folder: ground.workspace.clone(),
             scratch,

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use super::{
+    cgroup::Group,
     exit::Exit,
     first::{self, Said},
     handles::Handles,
@@ -30,7 +31,7 @@ use super::{
     report::Layer,
     settings::Level,
     tree::{self, Usage},
-    watch::{self as bounds, Over},
+    watch::{self as bounds, Bound, Over},
     word::{self, Order},
 };
 
@@ -133,22 +134,17 @@ impl Process {
         if let Some(err) = child.stderr.take() {
             tasks.spawn(keep(err, Arc::clone(&log), reading));
         }
-        let Said { pid, layers, listener, rest } =
+        let Said { pid, layers, group, listener, rest } =
             first::words(&lifeline, command.plan.level).await?;
         let (reader, writer) = lifeline.into_split();
         let lines = BufReader::new(Cursor::new(rest).chain(reader));
         let pid = outside(&command.plan, init, pid);
         let (exit_tx, exit) = watch::channel(None);
         let (ended, init_ended) = watch::channel(false);
-        let handles = Arc::new(Handles::hold(init, pid));
-        let plan = command.plan.clone();
-        let over = async move {
-            match init.filter(|_| plan.level != Level::None) {
-                Some(init) => bounds::until_over(init, &plan).await,
-                None => std::future::pending().await,
-            }
-        };
-        tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles), over));
+        let handles = Arc::new(Handles::hold(init, pid, group));
+        let over = over(init, command.plan.clone(), Arc::clone(&handles));
+        let most = command.plan.limits.memory_together;
+        tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles), over, most));
         let lifeline = writer;
         Ok(Self {
             pid,
@@ -167,6 +163,11 @@ impl Process {
     /// The listener of the port that is the one way out of the kernel's own network; there once.
     pub fn take_listener(&mut self) -> Option<TcpListener> {
         self.listener.take()
+    }
+
+    /// The control group that it is in.
+    pub(super) fn group(&self) -> &Group {
+        &self.handles.group
     }
 
     /// What its sandbox says of itself.
@@ -269,6 +270,14 @@ fn start(command: &Command) -> io::Result<(Child, UnixStream)> {
     Ok((child, ours))
 }
 
+/// Resolves when the kernel uses more than it may.
+async fn over(init: Option<i32>, plan: Plan, handles: Arc<Handles>) -> Over {
+    match init.filter(|_| plan.level != Level::None) {
+        Some(init) => bounds::until_over(init, &plan, &handles.group).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The process id of this machine for the one of the sandbox; 0, which no process has, for a kernel
 /// that has ended at once.
 #[cfg(target_os = "linux")]
@@ -292,6 +301,7 @@ async fn follow(
     ended: watch::Sender<bool>,
     handles: Arc<Handles>,
     over: impl Future<Output = Over>,
+    most: u64,
 ) {
     let mut line = String::new();
     let mut read = pin!(lines.read_line(&mut line));
@@ -308,7 +318,7 @@ async fn follow(
     if over.is_some() {
         let _ = tokio::time::timeout(WORD, read).await;
     }
-    let told = parse_end(&line);
+    let told = parse_end(&line, most);
     if told.is_none() {
         // Killed by a cell: what it kept together must not outlive it.
         handles.destroy();
@@ -319,11 +329,21 @@ async fn follow(
     if let Err(error) = child.wait().await {
         tracing::warn!(%error, "cannot wait for the kernel's init");
     }
+    if told.is_none() {
+        // Nobody else does it any more.
+        handles.group.remove();
+    }
     ended.send_replace(true);
 }
 
-fn parse_end(line: &str) -> Option<Exit> {
+/// The end of a kernel that may use `most` bytes of memory.
+fn parse_end(line: &str, most: u64) -> Option<Exit> {
     match line.trim_end().split_once(' ')? {
+        ("full", used) => {
+            // Older systems do not count the most that was used.
+            let used = used.parse().ok().filter(|used| *used > 0).unwrap_or(most);
+            Some(Exit::Over(Over { bound: Bound::Memory, used, most }))
+        }
         ("exited", code) => Some(Exit::Code(code.parse().ok()?)),
         ("killed", signal) => Some(Exit::Signal(signal.parse().ok()?)),
         _ => None,

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cgroup::{Controls, Group},
     plan::Plan,
+    process::Process,
     settings::{Isolation, Level, Network},
 };
 
@@ -92,22 +94,23 @@ impl Report {
         asked: Isolation,
         plan: &Plan,
         passed_over: Vec<String>,
-        told: Vec<Layer>,
-        pid: u32,
+        process: &Process,
     ) -> Self {
-        let mut layers = told;
+        let (pid, group) = (process.pid(), process.group());
+        let mut layers = process.layers().to_vec();
         if plan.level != Level::None {
             let process = Outside::look(pid);
             process.confirm_seccomp(&mut layers);
             layers.insert(0, process.privileges());
             layers.insert(1, process.user());
-            layers.push(process.limits());
-            layers.push(watched(plan));
+            layers.push(process.limits(plan, group));
+            layers.push(grouped(group, pid));
+            layers.extend(watched(plan, group));
             if plan.level == Level::Namespaces {
                 layers.insert(0, namespaces(pid, plan));
             }
         }
-        let gaps = gaps(plan, &layers);
+        let gaps = gaps(plan, &layers, group);
         Self {
             requested: asked.word(),
             effective: plan.level.word(),
@@ -131,13 +134,32 @@ impl Report {
     }
 }
 
-/// What husk watches itself.
-fn watched(plan: &Plan) -> Layer {
-    let mut detail = format!("memory together: {}", plan.limits.memory_together);
-    if let Some(bytes) = plan.limits.workspace {
-        detail.push_str(&format!("; workspace: {bytes}"));
+/// What a control group bounds for all processes together.
+fn grouped(group: &Group, pid: u32) -> Layer {
+    let missing = group.missing.join("; ");
+    if group.parts.is_empty() {
+        return Layer::new("cgroup", State::Absent, missing);
     }
-    Layer::new("watch", State::Partial, format!("{detail}; beyond, the kernel is ended"))
+    match group.seen(pid) {
+        Err(why) => Layer::new("cgroup", State::Absent, why),
+        Ok(seen) if missing.is_empty() => Layer::new("cgroup", State::Enforced, seen.join("; ")),
+        Ok(seen) => {
+            Layer::new("cgroup", State::Partial, format!("{}; not: {missing}", seen.join("; ")))
+        }
+    }
+}
+
+/// What husk watches itself, because no group bounds it.
+fn watched(plan: &Plan, group: &Group) -> Option<Layer> {
+    let limits = &plan.limits;
+    let mut watched = Vec::new();
+    if group.part(Controls::Memory).is_none() {
+        watched.push(format!("memory together: {}", limits.memory_together));
+    }
+    watched.extend(limits.processor_seconds.map(|most| format!("processor seconds: {most}")));
+    watched.extend(limits.workspace.map(|bytes| format!("workspace: {bytes}")));
+    let detail = format!("{}; beyond, the kernel is ended", watched.join("; "));
+    (!watched.is_empty()).then(|| Layer::new("watch", State::Partial, detail))
 }
 
 /// The word of the setting.
@@ -225,28 +247,45 @@ impl Outside {
         }
     }
 
-    fn limits(&self) -> Layer {
+    fn limits(&self, plan: &Plan, group: &Group) -> Layer {
         let shown = ["Max data size", "Max processes", "Max open files", "Max file size"];
         let of = |name: &&str| {
             let line = self.limits.lines().find_map(|line| line.strip_prefix(*name))?;
             Some(format!("{name}: {}", line.split_whitespace().next()?))
         };
-        let seen: Vec<String> = shown.iter().filter_map(of).collect();
+        let mut seen: Vec<String> = shown.iter().filter_map(of).collect();
+        if plan.limits.processors.is_some() && group.part(Controls::Processors).is_none() {
+            let on = self.line("Cpus_allowed_list").unwrap_or("unknown");
+            seen.push(format!("Processors: {on}"));
+        }
         let state = if seen.is_empty() { State::Absent } else { State::Partial };
         Layer::new("limits", state, format!("{}; each process by itself", seen.join("; ")))
     }
 }
 
 /// What is open though the layers are in force.
-fn gaps(plan: &Plan, layers: &[Layer]) -> Vec<&'static str> {
+fn gaps(plan: &Plan, layers: &[Layer], group: &Group) -> Vec<&'static str> {
     if plan.level == Level::None {
         return vec!["cells can do what this user can"];
     }
-    let mut gaps = vec![
-        "memory of several processes together and bytes of the workspace are watched, not bounded: \
-         for a moment they can be passed; memory of System V that nobody has mapped is not seen",
-        "all kernels share this machine's Linux, whose faults no level closes",
-    ];
+    let mut gaps = vec!["all kernels share this machine's Linux, whose faults no level closes"];
+    if group.part(Controls::Memory).is_none() {
+        gaps.push(
+            "memory of several processes together is watched, not bounded: for a moment it can be \
+             passed; memory of System V that nobody has mapped is not seen",
+        );
+    }
+    gaps.push(match plan.limits.workspace {
+        Some(_) => {
+            "bytes of the workspace are watched, not bounded: for a moment they can be passed"
+        }
+        None => {
+            "the workspace may grow until the disk is full (`sandbox.workspace_bytes` is unset)"
+        }
+    });
+    if plan.limits.processors.is_some() && group.part(Controls::Processors).is_none() {
+        gaps.push("of `sandbox.cpus` only whole processors are kept");
+    }
     gaps.push(match plan.level {
         Level::Namespaces => {
             "files of the workspace that other programs run or trust (hooks, editor and agent \
@@ -267,7 +306,8 @@ fn gaps(plan: &Plan, layers: &[Layer]) -> Vec<&'static str> {
     if plan.level == Level::Landlock && is("landlock", State::Partial) {
         gaps.push("cells can signal this user's other processes");
     }
-    if layers.iter().any(|layer| layer.name == "user" && layer.detail.starts_with("root")) {
+    let root = layers.iter().any(|layer| layer.name == "user" && layer.detail.starts_with("root"));
+    if root && group.part(Controls::Tasks).is_none() {
         gaps.push("the number of processes is watched, not bounded, since the kernel runs as root");
     }
     if plan.network == Network::Allowlist {
@@ -302,7 +342,6 @@ mod tests {
             process("NoNewPrivs:\t1\nSeccomp:\t2\nCapEff:\t0000000000000000\nUid:\t9\t9\t9\t9\n");
         assert_eq!(good.privileges().state, State::Enforced);
         assert_eq!(good.user().detail, "Uid: 9, the kernel's own");
-        assert!(good.limits().detail.starts_with("Max processes: 1024;"));
         for bad in ["NoNewPrivs:\t0\nCapEff:\t00\n", "NoNewPrivs:\t1\nCapEff:\t0001\n", ""] {
             assert_eq!(process(bad).privileges().state, State::Absent, "{bad}");
         }

@@ -129,6 +129,12 @@ pub struct Settings {
     /// Most bytes of private memory of one process, which then gets an error; unset means
     /// `memory_bytes`.
     pub memory_per_process_bytes: Option<u64>,
+    /// Most processors that all processes of a kernel use at the same time, such as 1.5; unset means
+    /// all.
+    pub cpus: Option<f64>,
+    /// Most seconds of processor time of all processes of a kernel, as long as it lives; beyond, the
+    /// kernel is ended. Unset means no limit.
+    pub cpu_seconds: Option<u64>,
     /// Most processes and threads of a kernel.
     pub pids: u64,
     /// Most open files of one process.
@@ -157,6 +163,8 @@ impl Default for Settings {
             memory_bytes: None,
             memory_per_process_bytes: None,
             workspace_bytes: None,
+            cpus: None,
+            cpu_seconds: None,
             pids: 1024,
             open_files: 4096,
             file_size_bytes: None,
@@ -190,6 +198,12 @@ impl Settings {
             if let Some(value) = value {
                 within(field, value, least, 1 << 50);
             }
+        }
+        if let Some(cpus) = self.cpus.filter(|cpus| !(0.05..=4096.0).contains(cpus)) {
+            faults.push(("cpus", format!("must be 0.05 to 4096, not {cpus}")));
+        }
+        if let Some(seconds) = self.cpu_seconds.filter(|seconds| !(1..=1 << 40).contains(seconds)) {
+            faults.push(("cpu_seconds", format!("must be 1 to {}, not {seconds}", 1u64 << 40)));
         }
         faults.extend(self.variable_faults());
         let hosts = self.network_hosts.iter().filter_map(|host| Entry::parse(host).err());

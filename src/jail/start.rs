@@ -8,14 +8,28 @@ use std::{
 };
 
 use rustix::process::{self, Pid};
+use serde::{Deserialize, Serialize};
 
-use super::{plan::Plan, report::Layer, word::Order};
+use super::{cgroup::Door, plan::Plan, report::Layer, word::Order};
 
 /// What the child says of itself before it becomes the kernel.
-type Said = Result<Vec<Layer>, String>;
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Said {
+    /// Why it is in no control group, if there was one to enter.
+    pub(super) outside: Option<String>,
+    /// What holds it.
+    pub(super) layers: Vec<Layer>,
+}
 
 /// Starts it: its process id and the layers that hold it, or the line that tells why not.
-pub(super) fn start(command: Vec<OsString>, order: &Order) -> Result<(Pid, Vec<Layer>), String> {
+///
+/// It goes through `door` into its control group; where that cannot be, the group is not told as one
+/// that holds it.
+pub(super) fn start(
+    command: Vec<OsString>,
+    order: &Order,
+    door: Door,
+) -> Result<(Pid, Said), String> {
     let plan = &order.plan;
     let mut words = command.into_iter();
     let program = words.next().ok_or("failed no program given")?;
@@ -25,31 +39,33 @@ pub(super) fn start(command: Vec<OsString>, order: &Order) -> Result<(Pid, Vec<L
     let mut command = Command::new(&program);
     command.args(words).stdin(Stdio::null()).current_dir(&plan.folder);
     command.env_clear().envs(order.environment.iter().map(|(name, value)| (name, value)));
-    confined(&mut command, plan.clone(), say);
+    confined(&mut command, plan.clone(), door, say);
     let child = command.spawn();
     // Held by the command: the pipe ends when nobody can write to it.
     drop(command);
     let mut text = String::new();
     let _ = said.read_to_string(&mut text);
-    let layers = match serde_json::from_str::<Said>(&text) {
+    let said = match serde_json::from_str::<Result<Said, String>>(&text) {
         Ok(Err(why)) => return Err(format!("denied {why}")),
-        Ok(Ok(layers)) => layers,
-        Err(_silent) => Vec::new(),
+        Ok(Ok(said)) => said,
+        Err(_silent) => Said::default(),
     };
     let child = child.map_err(failed)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    pid.map(|pid| (pid, layers)).ok_or_else(|| "failed no process id".to_owned())
+    pid.map(|pid| (pid, said)).ok_or_else(|| "failed no process id".to_owned())
 }
 
 /// The kernel leads a session of its own, so that its group can be signalled, dies with init, and
 /// can do what the plan gives.
 #[expect(unsafe_code, reason = "what is done between fork and exec; init has one thread there")]
-fn confined(command: &mut Command, plan: Plan, mut say: io::PipeWriter) {
+fn confined(command: &mut Command, plan: Plan, mut door: Door, mut say: io::PipeWriter) {
     // SAFETY: init has started no thread yet, so that no lock is held in the child for ever.
     unsafe {
         command.pre_exec(move || {
             process::setsid()?;
-            let said = confine(&plan);
+            let outside = door.enter().err().map(|error| error.to_string());
+            let shared_out = door.processors && outside.is_none();
+            let said = confine(&plan, shared_out).map(|layers| Said { outside, layers });
             let failed = said.is_err();
             say.write_all(&serde_json::to_vec(&said)?)?;
             if failed {
@@ -64,12 +80,12 @@ fn confined(command: &mut Command, plan: Plan, mut say: io::PipeWriter) {
 }
 
 #[cfg(target_os = "linux")]
-fn confine(plan: &Plan) -> Said {
+fn confine(plan: &Plan, shared_out: bool) -> Result<Vec<Layer>, String> {
     let _ = process::set_parent_process_death_signal(Some(process::Signal::KILL));
-    super::confine::confine(plan).map_err(|(step, error)| format!("{step}: {error}"))
+    super::confine::confine(plan, shared_out).map_err(|(step, error)| format!("{step}: {error}"))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn confine(_plan: &Plan) -> Said {
+fn confine(_plan: &Plan, _shared_out: bool) -> Result<Vec<Layer>, String> {
     Ok(Vec::new())
 }

@@ -20,6 +20,12 @@ struct Stat {
     pid: i32,
     parent: i32,
     ticks: u64,
+    /// Those of its children that have ended.
+    ended: u64,
+    /// When it was started, in ticks since the machine was.
+    started: u64,
+    /// Whether it has ended, and nobody has asked how yet.
+    zombie: bool,
     pages: u64,
 }
 
@@ -38,6 +44,20 @@ pub(super) fn usage_below(root: i32) -> Option<Usage> {
         cpu_seconds: stats.iter().map(|stat| stat.ticks).sum::<u64>() as f64 / tick,
         processes: stats.len(),
     })
+}
+
+/// Seconds of processor time of all below `root`, and of all that have ended there.
+pub(super) fn seconds_below(root: i32) -> f64 {
+    let stats = stats_below(root);
+    let own = read(root).map_or(0, |root| root.ended);
+    let ticks: u64 = stats.iter().map(|stat| stat.ticks + stat.ended).sum();
+    (own + ticks) as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// When the process that runs was started, in ticks since the machine was: with its number that names
+/// it alone.
+pub(super) fn started(pid: i32) -> Option<u64> {
+    read(pid).filter(|stat| !stat.zombie).map(|stat| stat.started)
 }
 
 /// The process below `root` that is number `inside` in its own process namespace.
@@ -98,6 +118,9 @@ fn parse(pid: i32, line: &str) -> Option<Stat> {
         pid,
         parent: i32::try_from(number(1)?).ok()?,
         ticks: number(11)? + number(12)?,
+        ended: number(13)? + number(14)?,
+        started: number(19)?,
+        zombie: matches!(fields.first(), Some(&("Z" | "X"))),
         pages: number(21)?,
     })
 }
@@ -111,6 +134,7 @@ mod tests {
         let line = "7 (a) b) c) S 3 7 7 0 -1 4194560 1 0 0 0 11 22 0 0 20 0 1 0 5 1000 42 18446744073709551615";
         let stat = parse(7, line).unwrap();
         assert_eq!((stat.parent, stat.ticks, stat.pages), (3, 33, 42));
+        assert_eq!((stat.ended, stat.started), (0, 5));
         assert!(parse(7, "7 (x) S").is_none());
     }
 

@@ -1,5 +1,5 @@
-//! Watches what all processes of a kernel use together, for which the operating system has no limit
-//! without a cgroup, and says when it is too much.
+//! Watches what all processes of a kernel use together, as far as no control group bounds it, and says
+//! when it is too much.
 //!
 //! The more room is left, the more seldom it looks: as often as memory could be filled, and never
 //! more often than every 50 ms.
@@ -11,7 +11,12 @@ use std::{
     time::Duration,
 };
 
-use super::{plan::Plan, settings::Level};
+use super::{
+    cgroup::{Controls, Group},
+    plan::Plan,
+    settings::Level,
+    tree,
+};
 
 /// Bytes that one processor fills in a second, at most.
 const FILLS: u64 = 2 << 30;
@@ -31,6 +36,8 @@ pub enum Bound {
     Tasks,
     /// Files in the workspace, in bytes.
     Workspace,
+    /// Time of processors, in seconds.
+    Time,
 }
 
 impl Bound {
@@ -40,6 +47,7 @@ impl Bound {
         match self {
             Self::Memory => "the limit of memory (setting `sandbox.memory_bytes`)",
             Self::Tasks => "the limit of processes and threads (setting `sandbox.pids`)",
+            Self::Time => "the limit of processor time (setting `sandbox.cpu_seconds`)",
             Self::Workspace => "the limit of the workspace (setting `sandbox.workspace_bytes`)",
         }
     }
@@ -61,43 +69,91 @@ impl fmt::Display for Over {
         let gigabytes = |bytes: u64| bytes as f64 / 1e9;
         match self.bound {
             Bound::Tasks => write!(f, "{} of {}", self.used, self.most),
+            Bound::Time => write!(f, "{} s of {} s", self.used, self.most),
             _ => write!(f, "{:.2} GB of {:.2} GB", gigabytes(self.used), gigabytes(self.most)),
         }
     }
 }
 
-/// Looks again and again; returns the bound that is passed.
-pub(super) async fn until_over(init: i32, plan: &Plan) -> Over {
+/// Looks again and again; returns the bound that is passed. What `group` bounds needs no watching, but
+/// it does not end a kernel that goes on when another process was killed for it.
+pub(super) async fn until_over(init: i32, plan: &Plan, group: &Group) -> Over {
+    let most = plan.limits.memory_together;
+    let memory = async {
+        match group.part(Controls::Memory) {
+            Some(_) => killed_in(group, most).await,
+            None => memory_over(init, most).await,
+        }
+    };
     tokio::select! {
-        over = memory_over(init, plan) => over,
+        over = memory => over,
+        over = tasks_over(init, plan, group) => over,
+        over = time_over(init, plan.limits.processor_seconds, group) => over,
         over = workspace_over(plan.folder.clone(), plan.limits.workspace) => over,
     }
 }
 
-async fn memory_over(init: i32, plan: &Plan) -> Over {
-    let (memory, tasks) = (plan.limits.memory_together, plan.limits.pids);
-    // Where the operating system does not bound the number of root's processes, a bomb is faster.
-    let unbound = plan.level == Level::Landlock && super::user_id() == 0;
+/// Where the group says that it has killed a process.
+async fn killed_in(group: &Group, most: u64) -> Over {
+    loop {
+        if group.killed_for_memory() > 0 {
+            let used = group.memory(true).unwrap_or(most);
+            return Over { bound: Bound::Memory, used, most };
+        }
+        let used = group.memory(false).unwrap_or(most);
+        tokio::time::sleep(pause(most.saturating_sub(used))).await;
+    }
+}
+
+async fn memory_over(init: i32, most: u64) -> Over {
     loop {
         let family = Family::below(init);
-        if unbound && family.tasks > tasks {
-            return Over { bound: Bound::Tasks, used: family.tasks, most: tasks };
-        }
-        if family.most() > memory {
+        if family.most() > most {
             let used = family.exactly();
-            if used > memory {
-                return Over { bound: Bound::Memory, used, most: memory };
+            if used > most {
+                return Over { bound: Bound::Memory, used, most };
             }
         }
-        let pause = if unbound { PAUSES.0 } else { pause(memory.saturating_sub(family.most())) };
+        tokio::time::sleep(pause(most.saturating_sub(family.most()))).await;
+    }
+}
+
+/// Where neither a group nor the operating system bounds the number of processes: of root's.
+async fn tasks_over(init: i32, plan: &Plan, group: &Group) -> Over {
+    let bound = plan.level != Level::Landlock || super::user_id() != 0;
+    if bound || group.part(Controls::Tasks).is_some() {
+        return std::future::pending().await;
+    }
+    let most = plan.limits.pids;
+    loop {
+        let used = Family::below(init).tasks;
+        if used > most {
+            return Over { bound: Bound::Tasks, used, most };
+        }
+        tokio::time::sleep(PAUSES.0).await;
+    }
+}
+
+async fn time_over(init: i32, most: Option<u64>, group: &Group) -> Over {
+    let Some(most) = most else { return std::future::pending().await };
+    loop {
+        let used = group.seconds().unwrap_or_else(|| tree::seconds_below(init));
+        if used > most as f64 {
+            return Over { bound: Bound::Time, used: used as u64, most };
+        }
+        let left = (most as f64 - used) / processors() as f64;
+        let pause = Duration::from_secs_f64(left).clamp(PAUSES.0, PAUSES.1);
         tokio::time::sleep(pause).await;
     }
 }
 
+fn processors() -> u64 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u64)
+}
+
 /// How long it takes at least until so many bytes are filled.
 fn pause(room: u64) -> Duration {
-    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let millis = room.saturating_mul(1000) / (FILLS.saturating_mul(processors));
+    let millis = room.saturating_mul(1000) / (FILLS.saturating_mul(processors()));
     Duration::from_millis(millis).clamp(PAUSES.0, PAUSES.1)
 }
 
@@ -237,6 +293,7 @@ mod tests {
         let over = Over { bound: Bound::Memory, used: 2_100_000_000, most: 2_000_000_000 };
         assert_eq!(over.to_string(), "2.10 GB of 2.00 GB");
         assert_eq!(Over { bound: Bound::Tasks, used: 120, most: 100 }.to_string(), "120 of 100");
+        assert_eq!(Over { bound: Bound::Time, used: 61, most: 60 }.to_string(), "61 s of 60 s");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 
-use super::{plan::Plan, report::Layer};
+use super::{cgroup::Group, plan::Plan, report::Layer};
 
 /// Longest order that init reads, in bytes.
 const LONGEST: usize = 16 << 20;
@@ -37,6 +37,8 @@ pub(super) struct Order {
 /// A line of init.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Word {
+    /// The control group that the kernel is in.
+    Group(Group),
     /// A layer is in force.
     Layer(Layer),
     /// A listener comes with this line.
@@ -54,6 +56,7 @@ impl Word {
     pub(super) fn parse(line: &str) -> Option<Self> {
         let (word, rest) = line.trim_end().split_once(' ')?;
         match word {
+            "group" => serde_json::from_str(rest).ok().map(Self::Group),
             "listens" => Some(Self::Listens),
             "layer" => serde_json::from_str(rest).ok().map(Self::Layer),
             "started" => rest.parse().ok().map(Self::Started),

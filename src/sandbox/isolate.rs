@@ -28,6 +28,15 @@ use crate::{
 /// Where programs are found in a sandbox, beside the kernel's own.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Variables that say how many threads a library starts, and how many processors Python counts.
+const THREADS: [&str; 5] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "PYTHON_CPU_COUNT",
+];
+
 /// What has been found to hold, so that it is tried once.
 #[derive(Debug, Default)]
 pub struct Tried(Mutex<Option<Held>>);
@@ -137,6 +146,11 @@ impl Launcher {
             ("USER".into(), "husk".into()),
             ("LOGNAME".into(), "husk".into()),
         ];
+        if let Some(thousandths) = plan.limits.processors {
+            // Libraries start as many threads as there are processors, unless they are told.
+            let threads = thousandths.div_ceil(1000).to_string();
+            environment.extend(THREADS.map(|name| (name.into(), threads.clone().into())));
+        }
         let own = jail::network::variables(plan);
         for (name, value) in jail::plan::environment(&self.isolation, own, std::env::vars_os()) {
             set(&mut environment, &name.to_string_lossy(), value);

@@ -26,6 +26,7 @@ use crate::support::{
     husk, python,
 };
 
+mod groups;
 mod limits;
 mod planted;
 
