@@ -83,7 +83,7 @@ fn sandbox(name: &str) -> Option<Rule> {
     Some(match name {
         "isolation" | "min_isolation" => Rule::Levels,
         "network" => Rule::Words(NETWORKS),
-        "fs_read" | "fs_write" => Rule::Part,
+        "fs_read" | "fs_write" | "network_hosts" => Rule::Part,
         "env_allow" => Rule::PartOfPatterns,
         "env_set" => Rule::Users(VARIABLES),
         "memory_bytes"
