@@ -1,6 +1,10 @@
 //! `husk doctor`: checks everything that a kernel needs, and runs a real cell.
 //!
-//! Each check is a line: ✓ or ✗, what was found, and for ✗ the way to mend it.
+//! Each check is a line: ✓ or ✗, what was found, and for ✗ the way to mend it. [`attack`] goes further:
+//! it tries what no cell may be able to do.
+
+mod attack;
+mod prey;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -22,6 +26,9 @@ const CELL: Duration = Duration::from_secs(30);
 /// Arguments of `husk doctor`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Run the attacks that no cell may succeed with, in a fresh kernel with tight limits
+    #[arg(long)]
+    attack: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,6 +56,9 @@ impl Check {
 }
 
 pub(super) fn run(args: &Args, loaded: Result<Loaded, Faults>) -> Outcome {
+    if args.attack {
+        return attack::run(args.json, loaded?.config);
+    }
     let checks = super::runtime()?.block_on(all(loaded));
     let good = checks.iter().all(|check| check.ok);
     print(args, &checks)?;

@@ -108,6 +108,34 @@ const DENIED_HERE: &[i64] = &[libc::SYS_kexec_file_load];
 /// namespace that ends it.
 const SYSTEM_V: &[i64] = &[libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
 
+/// Calls that give a file its mode, and which of their arguments that is.
+const MAKES: &[(i64, u8)] = &[
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (libc::SYS_fchmodat2, 2),
+    (libc::SYS_mknodat, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+];
+
+/// Those that do so only when the file is new, as the argument before it tells.
+const OPENS: &[(i64, u8)] = &[
+    (libc::SYS_openat, 3),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 2),
+];
+
+/// Those that make files of any kind, and which of their arguments tells that.
+const NODES: &[(i64, u8)] = &[
+    (libc::SYS_mknodat, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+];
+
 /// Every kind of namespace; the last is time's, which libc has not.
 const NAMESPACES: [u64; 8] = [
     libc::CLONE_NEWUSER as u64,
@@ -145,8 +173,9 @@ impl Calls {
         if cfg!(target_arch = "x86_64") {
             all.push(no_x32());
         }
-        // The C library then falls back to `clone`, whose flags a filter can see.
-        all.push(compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?);
+        // Programs then fall back to `clone` and `openat`, whose arguments a filter can see.
+        let unseen = [libc::SYS_clone3, libc::SYS_openat2].map(|call| (call, Vec::new()));
+        all.push(compile(BTreeMap::from(unseen), libc::ENOSYS)?);
         if !self.netlink {
             // libzmq aborts the process on any other refusal.
             let netlink = vec![rule(&[(0, Is::Eq, family(libc::AF_NETLINK))])?];
@@ -166,9 +195,19 @@ impl Calls {
         rules.insert(libc::SYS_socket, self.sockets()?);
         let other = vec![rule(&[(0, Is::Ne, family(libc::AF_UNIX))])?];
         rules.insert(libc::SYS_socketpair, other);
-        rules.insert(libc::SYS_mknodat, devices(2)?);
-        #[cfg(target_arch = "x86_64")]
-        rules.insert(libc::SYS_mknod, devices(1)?);
+        for (call, mode) in MAKES {
+            rules.entry(*call).or_default().extend(lending(*mode, &[])?);
+        }
+        for (call, mode) in OPENS {
+            for new in [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY] {
+                let new = u64::from(new.unsigned_abs());
+                let created = (mode - 1, Is::MaskedEq(new), new);
+                rules.entry(*call).or_default().extend(lending(*mode, &[created])?);
+            }
+        }
+        for (call, mode) in NODES {
+            rules.entry(*call).or_default().extend(devices(*mode)?);
+        }
         if !self.connect {
             rules.insert(libc::SYS_connect, Vec::new());
             rules.extend(SYSTEM_V.iter().map(|call| (*call, Vec::new())));
@@ -203,6 +242,14 @@ impl Calls {
         }
         Ok(rules)
     }
+}
+
+/// Files that run as who owns them, which outside of the sandbox is the server's user. `mode` is which
+/// argument tells, `also` what else must be so.
+fn lending(mode: u8, also: &[(u8, Is, u64)]) -> Result<Vec<SeccompRule>> {
+    let bits = [libc::S_ISUID, libc::S_ISGID].map(u64::from);
+    let of = |bit: u64| rule(&[&[(mode, Is::MaskedEq(bit), bit)], also].concat());
+    bits.into_iter().map(of).collect()
 }
 
 /// Device files; pipes and sockets may be made. `mode` is which argument tells.
@@ -329,6 +376,20 @@ mod tests {
         check(libc::SYS_sched_setaffinity, &[], libc::EPERM, libc::EPERM);
         check(libc::SYS_mknodat, &[0, 0, 0o020_666], libc::EPERM, libc::EPERM);
         check(libc::SYS_mknodat, &[0, 0, 0o010_666], 0, 0);
+        let denied = (libc::EPERM, libc::EPERM);
+        for lends in [0o4755, 0o2755, 0o6755, 0o104_755] {
+            check(libc::SYS_fchmodat, &[0, 0, lends], denied.0, denied.1);
+            check(libc::SYS_fchmodat2, &[0, 0, lends], denied.0, denied.1);
+            check(libc::SYS_fchmod, &[0, lends], denied.0, denied.1);
+            check(libc::SYS_mknodat, &[0, 0, lends], denied.0, denied.1);
+            check(libc::SYS_openat, &[0, 0, 0o100 | 0o1, lends], denied.0, denied.1);
+            check(libc::SYS_openat, &[0, 0, 0o20_200_002, lends], denied.0, denied.1);
+            // What is there keeps its mode.
+            check(libc::SYS_openat, &[0, 0, 0o200_000, lends], 0, 0);
+        }
+        check(libc::SYS_fchmodat, &[0, 0, 0o1777], 0, 0);
+        check(libc::SYS_openat, &[0, 0, 0o101, 0o777], 0, 0);
+        check(libc::SYS_openat2, &[], libc::ENOSYS, libc::ENOSYS);
         check(libc::SYS_ioctl, &[0, libc::TIOCSTI], libc::EPERM, libc::EPERM);
         check(libc::SYS_shmget, &[], 0, libc::EPERM);
         if cfg!(target_arch = "x86_64") {

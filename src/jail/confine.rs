@@ -1,4 +1,5 @@
-//! The last steps before a kernel's program runs: limits, no privileges, Landlock, seccomp.
+//! The last steps before a kernel's program runs: limits, no privileges, Landlock, seccomp, and the
+//! proof that they hold.
 //!
 //! In this order, since each takes away what the ones before it need. Runs in the process that is
 //! about to become the kernel, which has one thread.
@@ -14,6 +15,7 @@ use super::{
     calls::Calls,
     files,
     plan::{Limits, Plan},
+    proof,
     report::Layer,
     settings::Level,
     tree,
@@ -49,7 +51,8 @@ pub(super) fn confine(plan: &Plan, shared_out: bool) -> Result<Vec<Layer>, Failu
     };
     let programs = Calls::of(plan, processors.is_some()).programs().map_err(refused)?;
     let steps = super::calls::apply(&programs).map_err(refused)?;
-    Ok(vec![Layer::landlock(in_force), Layer::seccomp(programs.len(), steps)])
+    let proven = proof::prove(plan).map_err(|error| ("prove that it is isolated", error))?;
+    Ok(vec![Layer::landlock(in_force), Layer::seccomp(programs.len(), steps), proven])
 }
 
 fn limit(plan: &Plan) -> rustix::io::Result<()> {

@@ -30,6 +30,8 @@ pub mod init;
 pub mod network;
 pub mod plan;
 mod process;
+#[cfg(target_os = "linux")]
+mod proof;
 pub mod report;
 #[cfg(target_os = "linux")]
 mod root;

@@ -110,6 +110,9 @@ pub struct Plan {
     /// Where it may leave what nobody keeps.
     #[serde(with = "raw")]
     pub scratch: PathBuf,
+    /// The user's home, in which nothing can be written: for the self-test. Empty where there is none.
+    #[serde(with = "raw")]
+    pub home: PathBuf,
     /// Ports of its own that the server must reach.
     pub bridges: Vec<Bridge>,
     /// Whether all is done but the last step, to see whether it can be.
@@ -179,6 +182,11 @@ impl Plan {
             },
             folder: ground.workspace.clone(),
             scratch,
+            home: ground
+                .home
+                .clone()
+                .filter(|home| !own_root || home != "/tmp")
+                .unwrap_or_default(),
             bridges: Vec::new(),
             rehearsal: false,
         })

@@ -61,7 +61,7 @@ pub struct Report {
 const NAMESPACES: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
 
 impl Layer {
-    fn new(name: &str, state: State, detail: impl Into<String>) -> Self {
+    pub(super) fn new(name: &str, state: State, detail: impl Into<String>) -> Self {
         Self { name: name.to_owned(), state, detail: detail.into() }
     }
 

@@ -26,6 +26,7 @@ use rustix::{
 use super::{
     confine::Failure,
     plan::{Access, Grant, Plan},
+    watch::LEAST_FILE,
 };
 
 /// Where the new root is put together; covered by it.
@@ -232,7 +233,10 @@ fn mount_own(plan: &Plan) -> Result<(), Failure> {
 }
 
 fn tmpfs(place: &str, bytes: u64, mode: &str) -> rustix::io::Result<()> {
-    let options = CString::new(format!("size={bytes},mode={mode}")).unwrap_or_default();
+    // A file without content takes memory too.
+    let files = bytes / LEAST_FILE;
+    let options = format!("size={bytes},nr_inodes={files},mode={mode}");
+    let options = CString::new(options).unwrap_or_default();
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", place, "tmpfs", flags, options.as_c_str())
 }

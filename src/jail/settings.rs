@@ -141,10 +141,11 @@ pub struct Settings {
     pub open_files: u64,
     /// Most bytes of one file that cells write; unset means no limit.
     pub file_size_bytes: Option<u64>,
-    /// Most bytes of all files in the workspace, looked at every few seconds; beyond, the kernel is
-    /// ended. Unset means no limit.
+    /// Most bytes of all files in the workspace, each counted as 4 KiB at least, looked at every few
+    /// seconds; beyond, the kernel is ended. Unset means no limit.
     pub workspace_bytes: Option<u64>,
-    /// Bytes of a sandbox's own `/tmp`, and again of its shared memory (level `namespaces`).
+    /// Bytes of a sandbox's own `/tmp`, and again of its shared memory; at level `landlock` of its folder
+    /// for temporary files, which is looked at every few seconds.
     pub tmp_bytes: u64,
 }
 

@@ -22,9 +22,11 @@ use super::{
 const FILLS: u64 = 2 << 30;
 /// The shortest and the longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// The workspace is looked at more seldom: a look may take long itself.
-const WORKSPACE_EVERY: Duration = Duration::from_secs(2);
-/// How much longer than a look at the workspace the pause after it is.
+/// Files are looked at more seldom: a look may take long itself.
+const FILES_EVERY: Duration = Duration::from_secs(2);
+/// Bytes that a file counts for at least: one without content takes a place on the disk too.
+pub(super) const LEAST_FILE: u64 = 4096;
+/// How much longer than a look at files the pause after it is.
 const RESTS: u32 = 20;
 
 /// What has a bound.
@@ -36,6 +38,8 @@ pub enum Bound {
     Tasks,
     /// Files in the workspace, in bytes.
     Workspace,
+    /// Files in the folder for temporary ones, in bytes.
+    Scratch,
     /// Time of processors, in seconds.
     Time,
 }
@@ -48,6 +52,7 @@ impl Bound {
             Self::Memory => "the limit of memory (setting `sandbox.memory_bytes`)",
             Self::Tasks => "the limit of processes and threads (setting `sandbox.pids`)",
             Self::Time => "the limit of processor time (setting `sandbox.cpu_seconds`)",
+            Self::Scratch => "the limit of temporary files (setting `sandbox.tmp_bytes`)",
             Self::Workspace => "the limit of the workspace (setting `sandbox.workspace_bytes`)",
         }
     }
@@ -85,11 +90,14 @@ pub(super) async fn until_over(init: i32, plan: &Plan, group: &Group) -> Over {
             None => memory_over(init, most).await,
         }
     };
+    // In a root of its own that folder is a file system with a size.
+    let scratch = (plan.level == Level::Landlock).then_some(plan.limits.tmp);
     tokio::select! {
         over = memory => over,
         over = tasks_over(init, plan, group) => over,
         over = time_over(init, plan.limits.processor_seconds, group) => over,
-        over = workspace_over(plan.folder.clone(), plan.limits.workspace) => over,
+        over = files_over(&plan.folder, plan.limits.workspace, Bound::Workspace) => over,
+        over = files_over(&plan.scratch, scratch, Bound::Scratch) => over,
     }
 }
 
@@ -246,16 +254,16 @@ fn nameless(pid: u32, files: &mut BTreeMap<u64, u64>) {
     }
 }
 
-async fn workspace_over(folder: PathBuf, most: Option<u64>) -> Over {
+async fn files_over(folder: &Path, most: Option<u64>, bound: Bound) -> Over {
     let Some(most) = most else { return std::future::pending().await };
     loop {
         let begun = tokio::time::Instant::now();
-        let looked_at = folder.clone();
+        let looked_at = folder.to_owned();
         let used = tokio::task::spawn_blocking(move || bytes_below(&looked_at)).await.unwrap_or(0);
         if used > most {
-            return Over { bound: Bound::Workspace, used, most };
+            return Over { bound, used, most };
         }
-        tokio::time::sleep(WORKSPACE_EVERY.max(begun.elapsed() * RESTS)).await;
+        tokio::time::sleep(FILES_EVERY.max(begun.elapsed() * RESTS)).await;
     }
 }
 
@@ -268,7 +276,7 @@ fn bytes_below(folder: &Path) -> u64 {
         let entries = fs::read_dir(folder).into_iter().flatten();
         for entry in entries.filter_map(io::Result::ok) {
             let Ok(about) = entry.metadata() else { continue };
-            bytes += about.blocks() * 512;
+            bytes += (about.blocks() * 512).max(LEAST_FILE);
             if about.is_dir() {
                 left.push(entry.path());
             }
@@ -305,5 +313,9 @@ mod tests {
         std::os::unix::fs::symlink(other.path(), folder.path().join("link")).unwrap();
         let bytes = bytes_below(folder.path());
         assert!((100_000..500_000).contains(&bytes), "{bytes}");
+        for name in 0..100 {
+            fs::write(folder.path().join(name.to_string()), "").unwrap();
+        }
+        assert!(bytes_below(folder.path()) >= bytes + 100 * LEAST_FILE);
     }
 }

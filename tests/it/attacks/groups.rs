@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::As;
+use super::stage::As;
 use crate::support::{host::Host, processes::Watched};
 
 /// A layer of the kernel's isolation, as `sandbox_status` tells it.

@@ -1,6 +1,6 @@
 //! Cells that use too much: the kernel ends, the server does not, and the answer names the limit.
 
-use super::As;
+use super::stage::As;
 
 #[test]
 fn memory_of_all_kinds_together_ends_the_kernel_and_the_answer_names_the_limit() {

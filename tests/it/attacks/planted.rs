@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::As;
+use super::stage::As;
 use crate::support::{HUSK, host::Host, python};
 
 /// A virtual environment like one that a user has made: its packages are those of the tests' own.
