@@ -31,7 +31,7 @@ pub(super) fn confine(plan: &Plan) -> Result<InForce, RulesetError> {
         .handle_access(AccessFs::from_all(ABI))?
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?;
-    for grant in plan.grants.iter().filter(|grant| !grant.kept) {
+    for grant in plan.grants.iter().filter(|grant| grant.kept.is_none()) {
         rules = allow(rules, grant.seen.as_os_str().as_encoded_bytes(), rights(grant.access))?;
     }
     rules = allow(rules, b"/proc", AccessFs::from_read(ABI))?;

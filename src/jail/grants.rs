@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    plan::{Access, DEVICES, Grant, Refused},
+    plan::{Access, DEVICES, Grant, Missing, Refused},
     settings::Settings,
 };
 
@@ -59,31 +59,51 @@ const SYSTEM: &[&str] = &[
 /// What other programs later run or trust, in a workspace: cells may read it only.
 ///
 /// `.git` as a whole: a file `.git/commondir`, or a `.git` that is a file, leads git to hooks and a
-/// configuration elsewhere, and `.git/modules` has more of them.
-const TRUSTED: &[&str] = &[
-    ".git",
-    ".gitconfig",
-    ".mcp.json",
-    ".vscode",
-    ".idea",
-    ".zed",
-    ".devcontainer",
-    ".claude",
-    ".codex",
-    ".cursor",
-    ".gemini",
-    ".windsurf",
-    ".bashrc",
-    ".bash_profile",
-    ".bash_login",
-    ".profile",
-    ".zshrc",
-    ".zshenv",
-    ".zprofile",
-    ".envrc",
-    ".ripgreprc",
-    "husk.toml",
+/// configuration elsewhere, and `.git/modules` has more of them. Folders are kept from cells also where
+/// there are none yet, and so are two files. The rest is read in a home only, which is no workspace, or
+/// not before its owner has agreed.
+const TRUSTED: &[(&str, Absent)] = &[
+    (".git", Absent::Folder),
+    (".vscode", Absent::Folder),
+    (".idea", Absent::Folder),
+    (".zed", Absent::Folder),
+    (".devcontainer", Absent::Folder),
+    (".claude", Absent::Folder),
+    (".codex", Absent::Folder),
+    (".cursor", Absent::Folder),
+    (".gemini", Absent::Folder),
+    (".windsurf", Absent::Folder),
+    (".mcp.json", Absent::File("{\"mcpServers\": {}}\n")),
+    ("husk.toml", Absent::File("# Kept from cells by husk, and gone with the last kernel here.\n")),
+    (".gitconfig", Absent::Left),
+    (".bashrc", Absent::Left),
+    (".bash_profile", Absent::Left),
+    (".bash_login", Absent::Left),
+    (".profile", Absent::Left),
+    (".zshrc", Absent::Left),
+    (".zshenv", Absent::Left),
+    (".zprofile", Absent::Left),
+    (".envrc", Absent::Left),
+    (".ripgreprc", Absent::Left),
 ];
+
+/// See [`Missing`].
+#[derive(Clone, Copy)]
+enum Absent {
+    Left,
+    Folder,
+    File(&'static str),
+}
+
+impl Absent {
+    fn missing(self) -> Missing {
+        match self {
+            Self::Left => Missing::Left,
+            Self::Folder => Missing::Folder,
+            Self::File(text) => Missing::File(text.to_owned()),
+        }
+    }
+}
 
 /// Where things are on this machine.
 #[derive(Debug, Clone)]
@@ -124,7 +144,7 @@ pub(super) fn grants(
         access,
         lent,
         optional,
-        kept: false,
+        kept: None,
     };
     let mut all: Vec<Grant> =
         SYSTEM.iter().map(|path| grant(Path::new(path), Access::Read, false, true)).collect();
@@ -149,7 +169,10 @@ pub(super) fn grants(
     // Landlock alone cannot take away what is given for the whole workspace.
     if scratch.is_none() {
         let kept = kept(settings, ground);
-        all.extend(kept.map(|path| Grant { kept: true, ..grant(&path, Access::Read, true, true) }));
+        all.extend(kept.map(|(path, missing)| Grant {
+            kept: Some(missing),
+            ..grant(&path, Access::Read, true, true)
+        }));
     }
     all.extend(scratch.map(|scratch| grant(scratch, Access::Write, true, false)));
     let seen = seen_run.to_owned();
@@ -158,11 +181,13 @@ pub(super) fn grants(
 }
 
 /// What is kept from cells in the workspace, unless the settings open it by name.
-fn kept(settings: &Settings, ground: &Ground) -> impl Iterator<Item = PathBuf> {
-    let trusted = TRUSTED.iter().map(|name| ground.workspace.join(name));
-    let record = ground.record.iter().map(|name| ground.workspace.join(name));
-    let open = |path: &PathBuf| settings.fs_write.iter().any(|write| path.starts_with(write));
-    trusted.chain(record).filter(move |path| !open(path))
+fn kept(settings: &Settings, ground: &Ground) -> impl Iterator<Item = (PathBuf, Missing)> {
+    let trusted = TRUSTED.iter().map(|(name, absent)| (Path::new(name), absent.missing()));
+    // It is made before the kernel is.
+    let record = ground.record.iter().map(|name| (name.as_path(), Missing::Left));
+    let open = |path: &Path| settings.fs_write.iter().any(|write| path.starts_with(write));
+    let all = trusted.chain(record).map(|(name, missing)| (ground.workspace.join(name), missing));
+    all.filter(move |(path, _)| !open(path))
 }
 
 /// Whether the path is open in any case.

@@ -34,6 +34,7 @@ use super::{
     bridge, network,
     plan::Plan,
     spaces::{self, Side},
+    stand_in::StandIns,
 };
 use super::{
     cgroup::{Group, Held},
@@ -120,14 +121,28 @@ fn tend_to(
     if order.plan.level != Level::Namespaces {
         return tend(lifeline, left, command, order, held, || ());
     }
+    let denied = |step: &str, error: std::io::Error| {
+        tell(&lifeline, &format!("denied {step}: {error}"));
+        left.group.remove();
+        1
+    };
+    let stand_ins = match order.plan.rehearsal {
+        true => Ok(StandIns::default()),
+        false => StandIns::make(&order.plan),
+    };
+    // Held by both sides of the fork: whoever lives longer.
+    let stand_ins = match stand_ins {
+        Ok(stand_ins) => stand_ins,
+        Err(error) => return denied("keep what others trust from cells", error),
+    };
     match spaces::fork() {
         Ok(Side::Child) => build(lifeline, command, order, held),
-        Ok(Side::Parent(_)) => stay_outside(lifeline, &left),
-        Err(error) => {
-            tell(&lifeline, &format!("denied fork: {error}"));
-            left.group.remove();
-            1
+        Ok(Side::Parent(_)) => {
+            let code = stay_outside(lifeline, &left);
+            stand_ins.remove();
+            code
         }
+        Err(error) => denied("fork", error),
     }
 }
 

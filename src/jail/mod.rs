@@ -38,6 +38,8 @@ mod root;
 pub mod settings;
 #[cfg(target_os = "linux")]
 mod spaces;
+#[cfg(target_os = "linux")]
+mod stand_in;
 mod start;
 mod tree;
 mod watch;

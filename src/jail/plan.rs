@@ -53,9 +53,20 @@ pub struct Grant {
     pub lent: bool,
     /// Whether the kernel can do without it.
     pub optional: bool,
-    /// Whether it lies in the workspace and is kept from cells there. No link on the way to it is
-    /// followed: a cell may have made it.
-    pub kept: bool,
+    /// Where it lies in the workspace and is kept from cells: what is done where nothing is there. No
+    /// link is followed to it: a cell may have made it.
+    pub kept: Option<Missing>,
+}
+
+/// What is done for a path that is kept from cells and that is not there: cells could make it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Missing {
+    /// Nothing.
+    Left,
+    /// An empty folder stands for it as long as the kernel lives.
+    Folder,
+    /// So does a file with this text.
+    File(String),
 }
 
 /// Bounds, most of them kept by the operating system for each process.
@@ -319,7 +330,7 @@ mod tests {
         let plan = make(&settings, Level::Namespaces).unwrap();
         assert_eq!(access(&plan, "/work/project/.vscode"), None);
         let plan = make(&settings, Level::Landlock).unwrap();
-        assert!(plan.grants.iter().all(|grant| !grant.kept));
+        assert!(plan.grants.iter().all(|grant| grant.kept.is_none()));
     }
 
     #[test]

@@ -288,8 +288,8 @@ fn gaps(plan: &Plan, layers: &[Layer], group: &Group) -> Vec<&'static str> {
     }
     gaps.push(match plan.level {
         Level::Namespaces => {
-            "files of the workspace that other programs run or trust (hooks, editor and agent \
-             settings, start files) are kept from cells only if they were there when the kernel started"
+            "what other programs run or trust is kept from cells at the top of the workspace only, and \
+             start files of shells only if they were there when the kernel started"
         }
         _ => {
             "cells may change files of the workspace that other programs run or trust (hooks, \

@@ -38,12 +38,14 @@ pub(super) enum Piece {
     Tree(PathBuf, OwnedFd),
     /// A link as it is on this machine.
     Link(PathBuf, PathBuf),
+    /// Nothing, over what is there: a link that a cell may have made.
+    Cover(PathBuf),
 }
 
 impl Piece {
     fn seen(&self) -> &Path {
         match self {
-            Self::Tree(seen, _) | Self::Link(seen, _) => seen,
+            Self::Tree(seen, _) | Self::Link(seen, _) | Self::Cover(seen) => seen,
         }
     }
 }
@@ -53,11 +55,12 @@ pub(super) fn collect(plan: &Plan, lent: Option<BorrowedFd<'_>>) -> Result<Vec<P
     let mut pieces = Vec::new();
     for grant in &plan.grants {
         let lent = lent.filter(|_| grant.lent);
-        let found = if grant.kept { kept(grant, &plan.folder, lent) } else { piece(grant, lent) };
+        let found = match grant.kept {
+            Some(_) => kept(grant, &plan.folder, lent),
+            None => piece(grant, lent),
+        };
         match found {
             Ok(piece) => pieces.push(piece),
-            // Not there, or a link: then it is the cells' as it was before.
-            Err(_) if grant.kept => {}
             Err(error) if grant.optional && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("open `{}`: {error}", grant.path.display())),
         }
@@ -91,7 +94,7 @@ fn kept(grant: &Grant, workspace: &Path, lent: Option<BorrowedFd<'_>>) -> io::Re
     let found = openat2(&folder, name, flags, Mode::empty(), inside)?;
     let kind = FileType::from_raw_mode(fstat(&found)?.st_mode);
     if !matches!(kind, FileType::Directory | FileType::RegularFile) {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Ok(Piece::Cover(grant.seen.clone()));
     }
     let tree = open_tree(&found, "", copied() | OpenTreeFlags::AT_EMPTY_PATH)?;
     set_access(&tree, grant, lent)?;
@@ -153,9 +156,9 @@ pub(super) fn build(plan: &Plan, pieces: &[Piece]) -> Result<(), Failure> {
     seal(&root).map_err(|error| ("seal the new root", error))
 }
 
-/// The root itself becomes read-only; what is mounted in it stays as it is.
+/// What is mounted there becomes read-only, the root itself for one; what is mounted in it stays as it is.
 #[expect(unsafe_code, reason = "a system call that neither rustix nor libc has a function for")]
-fn seal(root: &OwnedFd) -> io::Result<()> {
+fn seal(mount: &OwnedFd) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
         attr_clr: 0,
@@ -166,7 +169,7 @@ fn seal(root: &OwnedFd) -> io::Result<()> {
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            root.as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH,
             &raw const attributes,
@@ -200,11 +203,11 @@ fn place(piece: &Piece) -> io::Result<()> {
     if let Some(parent) = inside.parent() {
         fs::create_dir_all(parent)?;
     }
-    let (Piece::Tree(_, tree), false) = (piece, inside.as_os_str().is_empty()) else {
-        return match piece {
-            Piece::Link(_, target) => symlink(target, inside),
-            Piece::Tree(..) => Ok(()),
-        };
+    let tree = match piece {
+        Piece::Tree(..) if inside.as_os_str().is_empty() => return Ok(()),
+        Piece::Tree(_, tree) => tree,
+        Piece::Link(_, target) => return symlink(target, inside),
+        Piece::Cover(_) => return cover(inside),
     };
     let folder = FileType::from_raw_mode(fstat(tree)?.st_mode) == FileType::Directory;
     match (inside.exists(), folder) {
@@ -214,6 +217,17 @@ fn place(piece: &Piece) -> io::Result<()> {
     }
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     Ok(move_mount(tree.as_fd(), "", CWD, inside, flags)?)
+}
+
+/// Puts an empty file over whatever is there, also over a link itself.
+fn cover(inside: &Path) -> io::Result<()> {
+    let nothing = Path::new("run/.nothing");
+    drop(fs::File::create(nothing)?);
+    let cover = open_tree(CWD, nothing, copied())?;
+    seal(&cover)?;
+    let there = open(inside, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(cover.as_fd(), "", &there, "", flags)?)
 }
 
 /// What is the sandbox's own: its processes and its terminals.

@@ -255,6 +255,14 @@ impl Host {
         self.stdin = None;
     }
 
+    /// Ends the server, and keeps its workspace.
+    pub(crate) fn into_workspace(mut self) -> TempDir {
+        let other = tempfile::tempdir().unwrap();
+        let workspace = std::mem::replace(&mut self.workspace, other);
+        drop(self);
+        workspace
+    }
+
     /// Everything that has come and was not asked for.
     pub(crate) fn messages_so_far(&mut self) -> Vec<Value> {
         self.early.extend(self.messages.try_iter());
