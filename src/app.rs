@@ -19,7 +19,7 @@ use ledger::Ledger;
 
 use crate::{
     base::ids::{BadSessionName, SessionName},
-    config::{Config, Fault},
+    config::{self, Config, Fault},
     guard::{self, Guards},
     jail,
     mcp::{
@@ -117,6 +117,7 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         private,
         init: jail::own_binary(),
         isolation: config.sandbox.clone(),
+        own_settings: config::user_file().and_then(|file| file.parent().map(Path::to_owned)),
         found: Mutex::default(),
         tried: Tried::default(),
     }

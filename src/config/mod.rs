@@ -33,7 +33,7 @@ pub use faults::{Fault, Faults, NotTheProjects};
 pub use keys::{Key, keys, markdown_table};
 pub use layers::{Loaded, load};
 pub use origin::{Origin, Position};
-pub use sources::{Flag, Sources};
+pub use sources::{Flag, Sources, user_file};
 
 /// Everything that can be set, after all sources were read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

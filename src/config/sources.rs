@@ -48,9 +48,16 @@ pub struct Sources {
     pub memory: Option<u64>,
 }
 
+/// The user's own `husk.toml`, which need not exist: in the configuration folder (XDG, on macOS too:
+/// people edit this file by hand).
+#[must_use]
+pub fn user_file() -> Option<PathBuf> {
+    let user = etcetera::choose_base_strategy().ok()?;
+    Some(user.config_dir().join("husk").join("husk.toml"))
+}
+
 impl Sources {
-    /// The sources of this process: its environment, its current folder and its user's
-    /// configuration folder (XDG, on macOS too: people edit this file by hand).
+    /// The sources of this process: its environment, its current folder and its user's file.
     ///
     /// # Errors
     /// When the current folder cannot be told, for example because it was deleted.
@@ -59,7 +66,6 @@ impl Sources {
             let why = error.to_string();
             Faults::new(vec![Fault::NoCurrentFolder { why }])
         })?;
-        let user = etcetera::choose_base_strategy().ok();
         Ok(Self {
             flags,
             // Only ours: the rest may hold secrets, and `Sources` can be printed.
@@ -68,7 +74,7 @@ impl Sources {
                 .collect(),
             project,
             config_file,
-            user: user.map(|user| user.config_dir().join("husk").join("husk.toml")),
+            user: user_file(),
             home: etcetera::home_dir().ok(),
             memory: Some(crate::jail::machine_memory()),
         })

@@ -7,6 +7,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
+    exit::Exit,
     grants::Ground,
     plan::{Plan, Refused},
     process::{Command, Process, SpawnError},
@@ -41,6 +42,8 @@ impl Missing {
             "use Linux 5.13 or newer with `landlock` among its security modules (boot with lsm=landlock,…)"
         } else if about(&["seccomp"]) {
             "use a Linux with seccomp filters (CONFIG_SECCOMP_FILTER)"
+        } else if about(&["on this operating system"]) {
+            "use a level of this operating system (`auto` finds it)"
         } else if about(&["cannot give", "may not be opened"]) {
             "do what is said here"
         } else if about(&["open `", "what is granted", "lend"]) {
@@ -140,14 +143,14 @@ async fn rehearse(
     if level == Level::None {
         return Ok(());
     }
-    if !cfg!(target_os = "linux") {
-        return Err("isolate kernels on this operating system".to_owned());
+    if cfg!(target_os = "macos") != (level == Level::Seatbelt) {
+        return Err("be had on this operating system".to_owned());
     }
     let mut plan = Plan::make(settings, level, ground)
         .map_err(|refused: Refused| format!("plan it: {refused}"))?;
     plan.rehearsal = true;
     let command = Command {
-        program: "rehearsal".into(),
+        program: "/usr/bin/true".into(),
         args: Vec::new(),
         plan,
         environment: Vec::new(),
@@ -156,8 +159,16 @@ async fn rehearse(
     };
     match tokio::time::timeout(REHEARSAL, Process::spawn(&command)).await {
         Ok(Ok(process)) => {
+            // Only a profile is put in force after its process has said that all is done.
+            let exit = match level {
+                Level::Seatbelt => process.exited().await,
+                _ => Exit::Code(0),
+            };
             process.all_ended().await;
-            Ok(())
+            match exit {
+                Exit::Code(0) => Ok(()),
+                exit => Err(format!("run a program by sandbox-exec: {exit}")),
+            }
         }
         Ok(Err(SpawnError::Denied { why, .. })) => Err(why),
         Ok(Err(error)) => Err(format!("start: {error}")),

@@ -30,8 +30,12 @@ pub(super) type Failure = (&'static str, io::Error);
 /// Takes from this process all that the plan does not give. What was put in force. `shared_out` is
 /// whether a control group already bounds its processors.
 pub(super) fn confine(plan: &Plan, shared_out: bool) -> Result<Vec<Layer>, Failure> {
-    if plan.level == Level::None {
-        return Ok(Vec::new());
+    match plan.level {
+        Level::None => return Ok(Vec::new()),
+        Level::Seatbelt => {
+            return Err(("use a profile of macOS", io::ErrorKind::Unsupported.into()));
+        }
+        Level::Landlock | Level::Namespaces => {}
     }
     let failed = |step| move |error: rustix::io::Errno| (step, io::Error::from(error));
     limit(plan).map_err(failed("set the limits"))?;

@@ -120,6 +120,8 @@ pub struct Ground {
     pub state: PathBuf,
     /// Bytes of memory that this machine has.
     pub memory: u64,
+    /// The folder of the user's own `husk.toml`.
+    pub settings: Option<PathBuf>,
     /// The folder in the workspace, by its name there, in which husk records cells.
     pub record: Option<PathBuf>,
 }
@@ -137,6 +139,7 @@ pub(super) fn grants(
     ground: &Ground,
     seen_run: &Path,
     scratch: Option<&PathBuf>,
+    keeps: bool,
 ) -> Result<Vec<Grant>, Refused> {
     let grant = |path: &Path, access, lent, optional| Grant {
         path: path.to_owned(),
@@ -165,9 +168,12 @@ pub(super) fn grants(
         }
     }
     judge(&ground.workspace, "the workspace", ground)?;
+    let written = settings.fs_write.iter().map(|path| (path, "`sandbox.fs_write`"));
+    for (path, what) in written.chain([(&ground.workspace, "the workspace")]) {
+        keep_settings(path, what, ground)?;
+    }
     all.push(grant(&ground.workspace, Access::Write, true, false));
-    // Landlock alone cannot take away what is given for the whole workspace.
-    if scratch.is_none() {
+    if keeps {
         let kept = kept(settings, ground);
         all.extend(kept.map(|(path, missing)| Grant {
             kept: Some(missing),
@@ -193,6 +199,17 @@ fn kept(settings: &Settings, ground: &Ground) -> impl Iterator<Item = (PathBuf, 
 /// Whether the path is open in any case.
 fn is_system(path: &Path) -> bool {
     SYSTEM.iter().any(|system| path.starts_with(system))
+}
+
+/// Refuses what would let cells write the user's own settings, which may loosen what they like.
+fn keep_settings(path: &Path, what: &'static str, ground: &Ground) -> Result<(), Refused> {
+    match &ground.settings {
+        Some(own) if own.starts_with(path) || path.starts_with(own) => {
+            let why = "holds your own settings of husk";
+            Err(Refused::Root { path: path.to_owned(), what, why })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what would open the whole machine, all that is the user's, or what is husk's.

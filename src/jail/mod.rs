@@ -35,6 +35,7 @@ mod proof;
 pub mod report;
 #[cfg(target_os = "linux")]
 mod root;
+mod seatbelt;
 pub mod settings;
 #[cfg(target_os = "linux")]
 mod spaces;

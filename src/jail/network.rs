@@ -22,8 +22,8 @@ const OWN: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Refuses a network that the level cannot give: none but `namespaces` has one of its own.
 pub(super) fn can_be_given(level: Level, network: Network) -> Result<(), Refused> {
     match (level, network) {
-        (Level::Landlock, Network::Loopback)
-        | (Level::Landlock | Level::None, Network::Allowlist) => {
+        (Level::Landlock | Level::Seatbelt, Network::Loopback)
+        | (Level::Landlock | Level::Seatbelt | Level::None, Network::Allowlist) => {
             Err(Refused::Network { level, network: report::network(network) })
         }
         _ => Ok(()),
@@ -86,6 +86,7 @@ mod tests {
             home: None,
             state: "/state".into(),
             memory: 1000,
+            settings: None,
             record: None,
         };
         let network_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();

@@ -168,7 +168,11 @@ impl Plan {
         let scratch = if own_root { "/tmp".into() } else { ground.run.join("t") };
         let grants = match level {
             Level::None => Vec::new(),
-            _ => grants(settings, ground, &seen_run, (!own_root).then_some(&scratch))?,
+            _ => {
+                let scratch = (!own_root).then_some(&scratch);
+                // Landlock alone cannot take away what is given for the whole workspace.
+                grants(settings, ground, &seen_run, scratch, level != Level::Landlock)?
+            }
         };
         let together = settings.memory_bytes.unwrap_or(ground.memory / 2);
         let memory = settings.memory_per_process_bytes.unwrap_or(together).min(together);
@@ -212,7 +216,7 @@ impl Plan {
     /// Whether it can have no internet socket at all.
     #[must_use]
     pub fn offline(&self) -> bool {
-        self.level == Level::Landlock && self.network != Network::Full
+        matches!(self.level, Level::Landlock | Level::Seatbelt) && self.network != Network::Full
     }
 
     /// Whether the kernel has a network of its own, in which only it is.
@@ -283,6 +287,7 @@ mod tests {
             home: Some("/root".into()),
             state: "/root/.local/share/husk".into(),
             memory: 1000,
+            settings: None,
             record: Some(".husk".into()),
         }
     }
@@ -357,6 +362,9 @@ mod tests {
         assert!(Plan::make(&Settings::default(), Level::Namespaces, &homeless).is_err());
         // Who gave isolation up has given up this too.
         assert!(Plan::make(&Settings::default(), Level::None, &homeless).is_ok());
+        let own = Ground { settings: Some("/work/project/x".into()), ..ground() };
+        let error = Plan::make(&Settings::default(), Level::Landlock, &own).unwrap_err();
+        assert!(error.to_string().contains("holds your own settings of husk"), "{error}");
     }
 
     #[test]

@@ -86,6 +86,7 @@ mod tests {
             home: Some(home.path().into()),
             state: "/s".into(),
             memory: 1,
+            settings: None,
             record: None,
         };
         let plan = Plan::make(&Settings::default(), Level::Landlock, &ground).unwrap();

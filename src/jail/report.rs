@@ -98,7 +98,9 @@ impl Report {
     ) -> Self {
         let (pid, group) = (process.pid(), process.group());
         let mut layers = process.layers().to_vec();
-        if plan.level != Level::None {
+        if plan.level == Level::Seatbelt {
+            layers.extend(watched(plan, group));
+        } else if plan.level != Level::None {
             let process = Outside::look(pid);
             process.confirm_seccomp(&mut layers);
             layers.insert(0, process.privileges());
@@ -126,6 +128,7 @@ impl Report {
     pub(super) fn broken(&self) -> Option<&Layer> {
         let promised: &[&str] = match self.effective {
             "namespaces" => &["namespaces", "privileges", "seccomp"],
+            "seatbelt" => &["seatbelt"],
             "landlock" => &["privileges", "landlock", "seccomp"],
             _ => &[],
         };
@@ -153,10 +156,13 @@ fn grouped(group: &Group, pid: u32) -> Layer {
 fn watched(plan: &Plan, group: &Group) -> Option<Layer> {
     let limits = &plan.limits;
     let mut watched = Vec::new();
-    if group.part(Controls::Memory).is_none() {
-        watched.push(format!("memory together: {}", limits.memory_together));
+    // What processes use is only seen on Linux.
+    if plan.level != Level::Seatbelt {
+        if group.part(Controls::Memory).is_none() {
+            watched.push(format!("memory together: {}", limits.memory_together));
+        }
+        watched.extend(limits.processor_seconds.map(|most| format!("processor seconds: {most}")));
     }
-    watched.extend(limits.processor_seconds.map(|most| format!("processor seconds: {most}")));
     watched.extend(limits.workspace.map(|bytes| format!("workspace: {bytes}")));
     let detail = format!("{}; beyond, the kernel is ended", watched.join("; "));
     (!watched.is_empty()).then(|| Layer::new("watch", State::Partial, detail))
@@ -263,10 +269,20 @@ impl Outside {
     }
 }
 
+/// What is open on macOS, as far as that is known without one.
+const GAPS_OF_SEATBELT: &[&str] = &[
+    "not verified: no Mac has shown that the profile holds",
+    "memory, processes and processor time are neither bounded nor watched",
+    "cells see the names of folders that lead to what they may use, and of users",
+    "all kernels share this machine's macOS, whose faults no level closes",
+];
+
 /// What is open though the layers are in force.
 fn gaps(plan: &Plan, layers: &[Layer], group: &Group) -> Vec<&'static str> {
-    if plan.level == Level::None {
-        return vec!["cells can do what this user can"];
+    match plan.level {
+        Level::None => return vec!["cells can do what this user can"],
+        Level::Seatbelt => return GAPS_OF_SEATBELT.to_vec(),
+        Level::Landlock | Level::Namespaces => {}
     }
     let mut gaps = vec!["all kernels share this machine's Linux, whose faults no level closes"];
     if group.part(Controls::Memory).is_none() {

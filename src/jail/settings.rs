@@ -19,6 +19,8 @@ pub enum Level {
     None,
     /// Landlock, seccomp and limits; works inside containers.
     Landlock,
+    /// A profile of macOS's own sandbox. Not verified.
+    Seatbelt,
     /// All of that, in namespaces and a file system of the kernel's own.
     Namespaces,
 }
@@ -30,6 +32,7 @@ impl Level {
         match self {
             Self::None => "none",
             Self::Landlock => "landlock",
+            Self::Seatbelt => "seatbelt",
             Self::Namespaces => "namespaces",
         }
     }
@@ -51,6 +54,8 @@ pub enum Isolation {
     Namespaces,
     /// That one or no kernel.
     Landlock,
+    /// That one or no kernel: macOS's own sandbox, not verified.
+    Seatbelt,
     /// Given up, by name.
     None,
 }
@@ -63,20 +68,27 @@ impl Isolation {
             Self::Auto => "auto",
             Self::Namespaces => "namespaces",
             Self::Landlock => "landlock",
+            Self::Seatbelt => "seatbelt",
             Self::None => "none",
         }
     }
 
-    /// The levels to try, the strongest first.
+    /// The levels to try on this operating system, the strongest first.
     #[must_use]
     pub fn levels(self, least: Level) -> Vec<Level> {
+        self.levels_on(cfg!(target_os = "macos"), least)
+    }
+
+    fn levels_on(self, macos: bool, least: Level) -> Vec<Level> {
+        let here: &[Level] = match macos {
+            true => &[Level::Seatbelt, Level::None],
+            false => &[Level::Namespaces, Level::Landlock, Level::None],
+        };
         match self {
-            Self::Auto => [Level::Namespaces, Level::Landlock, Level::None]
-                .into_iter()
-                .filter(|level| *level >= least)
-                .collect(),
+            Self::Auto => here.iter().copied().filter(|level| *level >= least).collect(),
             Self::Namespaces => vec![Level::Namespaces],
             Self::Landlock => vec![Level::Landlock],
+            Self::Seatbelt => vec![Level::Seatbelt],
             Self::None => vec![Level::None],
         }
     }
@@ -242,6 +254,11 @@ mod tests {
         check(Isolation::Auto, Level::None, &[Level::Namespaces, Level::Landlock, Level::None]);
         check(Isolation::Landlock, Level::Namespaces, &[Level::Landlock]);
         check(Isolation::None, Level::Landlock, &[Level::None]);
+        check(Isolation::Seatbelt, Level::Landlock, &[Level::Seatbelt]);
+        let on_a_mac = |least| Isolation::Auto.levels_on(true, least);
+        assert_eq!(on_a_mac(Level::Landlock), [Level::Seatbelt]);
+        assert_eq!(on_a_mac(Level::None), [Level::Seatbelt, Level::None]);
+        assert_eq!(on_a_mac(Level::Namespaces), []);
     }
 
     #[test]

@@ -191,6 +191,7 @@ mod tests {
             home: None,
             state: "/s".into(),
             memory: 1,
+            settings: None,
             record: None,
         };
         Plan::make(&Settings::default(), Level::Namespaces, &ground).unwrap()

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{self, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::{cgroup::Door, plan::Plan, report::Layer, word::Order};
+use super::{cgroup::Door, plan::Plan, report::Layer, seatbelt, settings::Level, word::Order};
 
 /// What the child says of itself before it becomes the kernel.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -31,9 +31,15 @@ pub(super) fn start(
     door: Door,
 ) -> Result<(Pid, Said), String> {
     let plan = &order.plan;
-    let mut words = command.into_iter();
+    let shown = command.first().ok_or("failed no program given")?.to_string_lossy().into_owned();
+    let words = match plan.level {
+        Level::Seatbelt => {
+            seatbelt::wrapped(command, plan).map_err(|why| format!("denied {why}"))?
+        }
+        _ => command,
+    };
+    let mut words = words.into_iter();
     let program = words.next().ok_or("failed no program given")?;
-    let shown = program.to_string_lossy().into_owned();
     let failed = |error: io::Error| format!("failed {shown}: {error}");
     let (mut said, say) = io::pipe().map_err(failed)?;
     let mut command = Command::new(&program);
@@ -71,7 +77,8 @@ fn confined(command: &mut Command, plan: Plan, mut door: Door, mut say: io::Pipe
             if failed {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
-            if plan.rehearsal {
+            // A profile is rehearsed by a program that runs under it.
+            if plan.rehearsal && plan.level != Level::Seatbelt {
                 std::process::exit(0);
             }
             Ok(())
@@ -86,6 +93,10 @@ fn confine(plan: &Plan, shared_out: bool) -> Result<Vec<Layer>, String> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn confine(_plan: &Plan, _shared_out: bool) -> Result<Vec<Layer>, String> {
-    Ok(Vec::new())
+fn confine(plan: &Plan, _shared_out: bool) -> Result<Vec<Layer>, String> {
+    match plan.level {
+        Level::None => Ok(Vec::new()),
+        Level::Seatbelt => seatbelt::limit(&plan.limits).map(|layer| vec![layer]),
+        _ => Err("keep to a level of another operating system".to_owned()),
+    }
 }

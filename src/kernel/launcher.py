@@ -1,7 +1,7 @@
 """Starts ipykernel the way husk needs it. Arguments: connection file, journal, the folder for an
 environment of the kernel's own or `-`, then ipykernel's own.
 
-Differs from `python -m ipykernel_launcher` in eight things, each for one promise:
+Differs from `python -m ipykernel_launcher` in nine things, each for one promise:
 - iopub never drops: it waits for the server when more than its high-water mark is queued.
 - every write is also noted in a memory-mapped journal, so that text that was printed before a
   crash is not lost with the process (layout: src/kernel/journal.rs).
@@ -11,6 +11,7 @@ Differs from `python -m ipykernel_launcher` in eight things, each for one promis
 - the thread that publishes never waits for itself.
 - `sys.stdout.close()` in a cell does not break every later cell.
 - a request on a subshell is no cell: it neither runs the hooks of one nor counts in the journal.
+- `!command` works where no terminal can be had for it, as behind Landlock.
 - what cells install goes into an environment of the kernel's own, over the one that it only reads.
 Whatever of this a version of ipykernel does not offer is left out; the kernel starts all the same.
 """
@@ -294,6 +295,45 @@ def environment(folder):
     return made
 
 
+def has_terminals():
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError:
+        return False
+    return True
+
+
+def by_pipe(shell):
+    """What runs `!command` without a terminal; the cell sees what it writes as it comes."""
+
+    def system(command):
+        import codecs
+        import subprocess
+
+        command = shell.var_expand(command, depth=1)
+        if command.rstrip().endswith("&"):
+            raise OSError("Background processes not supported.")
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        run = subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, **output)
+        try:
+            while chunk := os.read(run.stdout.fileno(), 65536):
+                sys.stdout.write(decode(chunk))
+                sys.stdout.flush()
+            run.wait()
+        except KeyboardInterrupt:
+            run.terminate()
+            run.wait()
+        finally:
+            run.stdout.close()
+        # A signal is a negative number, as IPython has it.
+        code = run.returncode
+        shell.user_ns["_exit_code"] = code if code <= 128 else 128 - code
+
+    return system
+
+
 class KernelApp(IPKernelApp):
     name = "husk-kernel"
     packages = None
@@ -302,6 +342,8 @@ class KernelApp(IPKernelApp):
         super().init_shell()
         if self.packages is not None and self.shell is not None:
             self.shell.register_magic_function(self.packages.pip, "line", "pip")
+        if self.shell is not None and not has_terminals():
+            self.shell.system = by_pipe(self.shell)
         # What hooks do after a cell (show its figures) a look at variables on a subshell must not.
         events = getattr(self.shell, "events", None)
         if events is not None:

@@ -84,6 +84,7 @@ impl Asking {
             home: home.map(|home| home.canonicalize().unwrap_or(home)),
             state: self.state.clone(),
             memory: jail::machine_memory(),
+            settings: None,
             record: None,
         };
         ground.programs = programs::to_ask(python, &ground, &reach);

@@ -114,6 +114,7 @@ impl Launcher {
             home: home.map(|home| home.canonicalize().unwrap_or(home)),
             state: self.wanted.data_dir.clone(),
             memory: jail::machine_memory(),
+            settings: self.own_settings.clone(),
             record: self.notebook.folder(),
         };
         ground.programs = match program {

@@ -65,6 +65,8 @@ pub struct Launcher {
     pub init: PathBuf,
     /// How kernels are isolated.
     pub isolation: jail::Settings,
+    /// The folder of the user's own settings, which no cell may write.
+    pub own_settings: Option<PathBuf>,
     /// The interpreters that were found, by who asked for them, so that each is looked for once.
     pub found: Mutex<Found>,
     /// The isolation that was found to hold.

@@ -191,6 +191,7 @@ mod tests {
                 home: Some(self.0.path().into()),
                 state: "/s".into(),
                 memory: 0,
+                settings: None,
                 record: None,
             }
         }

@@ -200,6 +200,8 @@ fn the_file_has_the_name_that_the_setting_says_or_there_is_none() {
         });
         assert_eq!(host.ok("1"), "1");
         assert!(!folder.join(".husk").exists());
+        // What stands in for others' files while a kernel lives is gone with it.
+        let _workspace = host.into_workspace();
         let entries = std::fs::read_dir(&folder).unwrap().count();
         assert_eq!(entries, 1 + usize::from(written.is_some()));
         if let Some(written) = written {

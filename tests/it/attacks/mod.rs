@@ -14,7 +14,9 @@ mod groups;
 mod limits;
 mod planted;
 mod stage;
+mod told;
 mod trusted;
+mod users;
 mod work;
 
 /// The table that is in the binary.
@@ -115,6 +117,8 @@ impl Attacker {
             assert!(OPTIONAL.contains(&attack["attack"].as_str().unwrap()), "{attack}");
         }
         let open = told.iter().filter(|attack| attack["outcome"] == "open");
+        // What `husk doctor --attack` takes for known, too.
+        assert!(open.clone().all(|attack| attack["known"] == true), "{told:?}");
         open.map(|attack| attack["attack"].as_str().unwrap().to_owned()).collect()
     }
 }
@@ -147,6 +151,19 @@ const SEEN: [&str; 2] = ["the command line of the server", "the list of processe
 fn behind_landlock_only_what_is_told_as_a_gap_succeeds() {
     for user in As::all() {
         expect(*user, "landlock", "none", &SEEN);
+    }
+}
+
+#[test]
+fn with_the_machines_network_only_what_is_told_succeeds() {
+    for user in As::all() {
+        for level in ["namespaces", "landlock"] {
+            let mut attacker = Attacker::start(*user, level, "full");
+            let open = attacker.open(false);
+            assert!(open.contains("TCP to a listener here"), "{user:?} {level}: {open:?}");
+            let unix = open.contains("a unix socket like Docker's");
+            assert_eq!(unix, level == "landlock", "{user:?}: {open:?}");
+        }
     }
 }
 

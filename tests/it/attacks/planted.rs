@@ -14,8 +14,8 @@ use super::stage::As;
 use crate::support::{HUSK, host::Host, python};
 
 /// A virtual environment like one that a user has made: its packages are those of the tests' own.
-fn environment(workspace: &Path) -> PathBuf {
-    let folder = workspace.join(".venv");
+pub(super) fn environment(parent: &Path) -> PathBuf {
+    let folder = parent.join(".venv");
     let tests = python().parent().unwrap().parent().unwrap().to_owned();
     fs::create_dir_all(folder.join("bin")).unwrap();
     fs::copy(tests.join("pyvenv.cfg"), folder.join("pyvenv.cfg")).unwrap();
