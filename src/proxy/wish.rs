@@ -60,10 +60,10 @@ pub(super) fn read<B>(request: &Request<B>) -> Result<Wish, Misread> {
 }
 
 fn target(uri: &Uri, port: Option<u16>) -> Result<Target, Misread> {
-    // A name and password before the host would belong into a header, and are mostly a disguise.
+    // With a name and password before the host it is no target: they belong into a header, and are
+    // mostly a disguise.
     let authority = uri.authority().map(|authority| authority.as_str());
-    let plain = authority.filter(|authority| !authority.contains('@'));
-    plain.and_then(|authority| Target::parse(authority, port)).ok_or(Misread::Target)
+    authority.and_then(|authority| Target::parse(authority, port)).ok_or(Misread::Target)
 }
 
 /// Whether the header, where there is one, names the same target.

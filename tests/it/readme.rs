@@ -56,7 +56,7 @@ fn the_settings_that_it_shows_are_understood() {
     assert!(shown.peek().is_some());
     for block in shown {
         std::fs::write(home.path().join("husk/husk.toml"), &block.text).unwrap();
-        let mut command = crate::support::husk();
+        let mut command = husk();
         command.arg("config").env("XDG_CONFIG_HOME", home.path()).current_dir(home.path());
         let answer = command.output().unwrap();
         assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
