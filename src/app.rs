@@ -1,6 +1,7 @@
 //! Builds the parts in order, serves, and ends them in reverse order.
 
 mod ledger;
+pub mod registry;
 
 use std::{
     io,
@@ -16,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use ledger::Ledger;
+use registry::Opened;
 
 use crate::{
     base::ids::{BadSessionName, SessionName},
@@ -167,13 +169,15 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
         tracing::warn!(%error, "cannot start the first kernel");
     }
     let data = config.data_dir().map_err(AppError::Data)?;
-    let ledger = Ledger::open(data, context.guards.clone());
+    let opened = Opened::new(data);
+    let ledger = Ledger::open(opened.clone(), context.guards.clone());
     let server = Server::new(Arc::clone(&context));
     let local = Local::open(server.for_the_user());
     let served = stdio::serve(server, stop).await;
     local.close().await;
     context.sandboxes.close().await;
     ledger.close().await;
+    opened.close().await;
     served.map_err(AppError::Stdio)
 }
 

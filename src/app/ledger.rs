@@ -4,17 +4,17 @@
 //! transaction, and once more at the end. A server that is killed loses the last two seconds. One that
 //! cannot use its store says so, and serves on: it then counts from its own start.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use super::registry::Opened;
 use crate::{
     base::backoff::Backoff,
     guard::{Guards, usage::Counts},
-    jail,
     mcp::tools,
-    store::{self, Arrival, Store, StoreError, TotalRow, UsageChanges, UsageRow},
+    store::{Arrival, Store, StoreError, TotalRow, UsageChanges, UsageRow},
 };
 
 /// Between two flushes; after one that failed, the waits grow.
@@ -34,12 +34,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Begins to carry, in the background: a host that waits for its server does not wait for a disk.
-    pub(super) fn open(folder: PathBuf, guards: Guards) -> Self {
+    pub(super) fn open(opened: Opened, guards: Guards) -> Self {
         // What is used from here on is collected.
         guards.accounts.load([]);
         guards.meter.load([]);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(carry(folder, guards, stop.clone()));
+        let task = tokio::spawn(carry(opened, guards, stop.clone()));
         Self { stop, task }
     }
 
@@ -52,13 +52,12 @@ impl Ledger {
     }
 }
 
-async fn carry(folder: PathBuf, guards: Guards, stop: CancellationToken) {
-    let opened = Store::open(&folder, jail::network_file_system, store::Settings::default()).await;
-    let store = match opened {
+async fn carry(opened: Opened, guards: Guards, stop: CancellationToken) {
+    let store = match opened.get().await {
         Ok(store) => store,
         Err(error) => return warn(&error),
     };
-    if let Err(error) = load(&store, &guards).await {
+    if let Err(error) = load(store, &guards).await {
         warn(&error);
     }
     let mut failed = 0;
@@ -67,7 +66,7 @@ async fn carry(folder: PathBuf, guards: Guards, stop: CancellationToken) {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(FLUSHES.delay(failed, 0.5)) => {}
         }
-        match flush(&store, &guards).await {
+        match flush(store, &guards).await {
             Ok(()) => failed = 0,
             Err(error) => {
                 if failed == 0 {
@@ -77,7 +76,6 @@ async fn carry(folder: PathBuf, guards: Guards, stop: CancellationToken) {
             }
         }
     }
-    store.close().await;
 }
 
 fn warn(error: &StoreError) {

@@ -21,12 +21,15 @@ mod programs;
 pub mod python;
 mod reach;
 mod record;
+pub mod registry;
 pub mod run_folder;
 mod scribe;
+pub mod servers;
 mod session;
 mod settings;
 pub mod state;
 mod stop;
+pub mod tenancy;
 
 use std::{
     collections::BTreeMap,

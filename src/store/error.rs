@@ -46,7 +46,7 @@ pub enum StoreError {
     },
     /// It is no database, or a damaged one.
     #[error(
-        "`{}` is damaged or no SQLite database; move it and its `-wal` and `-shm` away: husk then begins a new one, with usage counted from zero",
+        "`{}` is damaged or no SQLite database; move it and its `-wal` and `-shm` away: husk then begins a new one, with usage counted from zero and no session known",
         .file.display()
     )]
     Damaged {

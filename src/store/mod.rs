@@ -1,5 +1,5 @@
-//! Floor 1: what outlives a process: how much was called, kept in one SQLite file that all husk
-//! processes of a user share.
+//! Floor 1: what outlives a process: how much was called, and who has which session, kept in one SQLite
+//! file that all husk processes of a user share.
 //!
 //! The rows are this module's own; `app` carries them between here and the guards, which know
 //! nothing of a database. A flush is one transaction and adds what happened since the last one, so
@@ -8,18 +8,21 @@
 mod error;
 mod open;
 mod schema;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use sqlx::SqlitePool;
+use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
 
 pub use error::StoreError;
+pub use sessions::{SessionClaim, SessionHeld, SessionRow, SessionStep};
 pub use usage::{Arrival, MOST_PRINCIPALS, TotalRow, UsageChanges, UsageRow};
 
 /// Tells on which network file system a folder is, by its name; nothing for one of this machine.
@@ -46,6 +49,7 @@ pub struct Store {
     patience: Duration,
     writer: SqlitePool,
     readers: SqlitePool,
+    watcher: watch::Watcher,
 }
 
 impl Store {
@@ -75,8 +79,24 @@ impl Store {
         self.writer.close().await;
     }
 
+    /// Changes after each commit from here on, by whichever process. Subscribe before reading: then
+    /// nothing that comes after what was read is missed.
+    #[must_use]
+    pub fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.watcher.subscribe()
+    }
+
     /// What a failed statement means for who waits for it.
     fn fault(&self, error: sqlx::Error) -> StoreError {
         StoreError::of(&self.file, self.patience, error)
     }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number of ours; one below zero is none of ours, and counts as nothing.
+fn number(row: &SqliteRow, column: usize) -> Result<u64, sqlx::Error> {
+    Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0))
 }

@@ -16,7 +16,7 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{NetworkOf, Settings, Store, StoreError, error, schema};
+use super::{NetworkOf, Settings, Store, StoreError, error, schema, watch::Watcher};
 
 /// The file's name in the data folder.
 const NAME: &str = "husk.sqlite";
@@ -47,6 +47,7 @@ pub(super) async fn open(
         file,
         patience: settings.patience,
         writer: pool(1, settings.patience, options),
+        watcher: Watcher::new(reading.clone()),
         readers: pool(READERS, settings.patience, reading),
     })
 }

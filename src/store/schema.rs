@@ -8,9 +8,9 @@ use sqlx::{
 /// A step's version, its name and what it does.
 type Step = (i64, &'static str, &'static str);
 
-const STEPS: &[Step] = &[(
-    1,
-    "usage",
+const STEPS: &[Step] = &[(1, "usage", USAGE), (2, "sessions", SESSIONS)];
+
+const USAGE: &str =
     // Minutes and seconds count from 1970. What a principal may still do within an hour is in
     // `usage`; `usage_total` is for who looks at it. `arrival` is what the limiter remembers.
     "CREATE TABLE usage (
@@ -36,8 +36,28 @@ const STEPS: &[Step] = &[(
     CREATE TABLE arrival (
         principal TEXT NOT NULL PRIMARY KEY,
         micros INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;",
-)];
+    ) STRICT, WITHOUT ROWID;";
+
+// Times are milliseconds since 1970 by the database's clock. Who has a session is in `holder`; the
+// epoch grows with each claim.
+const SESSIONS: &str = "CREATE TABLE session (
+        workspace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        stage TEXT NOT NULL CHECK (stage IN ('off', 'starting', 'idle', 'busy', 'error')),
+        was TEXT NOT NULL CHECK (was IN ('off', 'starting', 'idle', 'busy', 'error')),
+        epoch INTEGER NOT NULL,
+        holder TEXT,
+        lease_until INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        cells INTEGER NOT NULL,
+        place TEXT,
+        error TEXT,
+        attempts INTEGER NOT NULL,
+        retry_at INTEGER NOT NULL,
+        touched INTEGER NOT NULL,
+        PRIMARY KEY (workspace, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_holder ON session (holder) WHERE holder IS NOT NULL;";
 
 /// The last version.
 pub(super) fn newest() -> i64 {

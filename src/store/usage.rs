@@ -5,7 +5,7 @@
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, number, signed};
 
 /// Minutes that are kept.
 const MINUTES: u64 = 60;
@@ -244,13 +244,4 @@ async fn forget(from: &mut SqliteConnection, now: u64) -> Result<(), sqlx::Error
         .execute(&mut *from)
         .await?;
     Ok(())
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A number of ours; one below zero is none of ours, and counts as nothing.
-fn number(row: &SqliteRow, column: usize) -> Result<u64, sqlx::Error> {
-    Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0))
 }

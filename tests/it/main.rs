@@ -33,6 +33,7 @@ mod pictures;
 mod progress;
 mod protocol;
 mod python;
+mod race;
 mod readme;
 mod support;
 mod tasks;

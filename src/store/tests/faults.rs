@@ -111,7 +111,7 @@ async fn a_store_of_a_later_husk_is_not_touched() {
     )
     .await;
     let (error, text) = refusal(home.path(), PATIENT).await;
-    assert!(matches!(error, StoreError::Newer { version: 9999, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { version: 9999, known: 2, .. }), "{error:?}");
     assert!(text.contains("later husk"), "{text}");
 }
 

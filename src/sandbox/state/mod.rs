@@ -1,6 +1,9 @@
 //! The life of a session's kernel as a value: which state may follow which, and what is lost.
 //!
-//! Pure. The task that owns the session reports what happened; this says what it means.
+//! Pure. The task that owns the session reports what happened; this says what it means. Which process
+//! may own it is in [`tenure`].
+
+pub mod tenure;
 
 use std::fmt;
 
