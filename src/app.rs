@@ -7,11 +7,12 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,12 +30,15 @@ use crate::{
         transport::{local::Local, stdio},
     },
     sandbox::{
-        Sandboxes,
+        Keeping, Sandboxes,
         asking::Asking,
         isolate::Tried,
         launch::Launcher,
         python::{Surroundings, Wanted, reach::Reach},
+        reaper, servers,
+        tenancy::{Pace, Tenancy},
     },
+    store,
 };
 
 /// Why husk could not serve.
@@ -49,6 +53,9 @@ pub enum AppError {
     /// The current folder is gone.
     #[error("cannot tell the current folder; start husk in one that exists")]
     Folder(#[source] io::Error),
+    /// Nothing can be written there.
+    #[error(transparent)]
+    Server(servers::NoServer),
     /// Signals cannot be watched.
     #[error("cannot watch for SIGTERM")]
     Signals(#[source] io::Error),
@@ -62,6 +69,11 @@ pub enum AppError {
 /// # Errors
 /// [`AppError`] when a setting cannot be obeyed.
 pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
+    context_that(config, None)
+}
+
+/// The same, with sessions that are kept for later servers, if they are.
+fn context_that(config: &Config, keeping: Option<Keeping>) -> Result<Arc<Context>, AppError> {
     let session = match &config.session {
         Some(name) => SessionName::new(name).map_err(AppError::Session)?,
         None => SessionName::fresh(),
@@ -77,6 +89,10 @@ pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
     let mut sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
     if let Some(file) = &config.connection_file {
         sandboxes = sandboxes.attached(session.clone(), file.clone());
+    }
+    if let Some(keeping) = keeping {
+        let unnamed = config.session.is_none().then(|| session.clone());
+        sandboxes = sandboxes.keeping(keeping, unnamed);
     }
     let mut context = Context::new(sandboxes, session, guards(config));
     context.allow_attach = config.launch.attach;
@@ -104,6 +120,7 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
     surroundings.path = reach.without(surroundings.path);
     Launcher {
         settings: config.launch.clone(),
+        sessions: config.sessions.clone(),
         kernel: config.kernel.clone(),
         wanted: Wanted {
             explicit: config.python.clone(),
@@ -162,23 +179,63 @@ fn is_no_workspace(folder: &Path) -> bool {
 pub async fn serve(config: &Config) -> Result<(), AppError> {
     jail::raise_open_files();
     jail::hide_from_others();
-    let context = context(config)?;
+    let data = config.data_dir().map_err(AppError::Data)?;
+    let opened = Opened::new(data.clone());
+    let keeping = keeping(config, &data, &opened);
+    let context = context_that(config, Some(keeping.clone()))?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.
     if let Err(error) = context.sandboxes.warm(&context.default_session) {
         tracing::warn!(%error, "cannot start the first kernel");
     }
-    let data = config.data_dir().map_err(AppError::Data)?;
-    let opened = Opened::new(data);
+    let sweeper = sweeper(config, keeping);
     let ledger = Ledger::open(opened.clone(), context.guards.clone());
     let server = Server::new(Arc::clone(&context));
     let local = Local::open(server.for_the_user());
     let served = stdio::serve(server, stop).await;
     local.close().await;
     context.sandboxes.close().await;
+    sweeper.abort();
     ledger.close().await;
     opened.close().await;
     served.map_err(AppError::Stdio)
+}
+
+/// How named sessions are kept. A server that cannot keep them says so with each of them.
+fn keeping(config: &Config, data: &Path, opened: &Opened) -> Keeping {
+    let tenancy = match servers::Server::open(data) {
+        Ok(server) => Ok(Tenancy::new(Arc::new(opened.clone()), server, Pace::default())),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "sessions are not kept");
+            Err(error.to_string().into())
+        }
+    };
+    Keeping { tenancy, keep_alive: Duration::from_secs_f64(config.sessions.keep_alive) }
+}
+
+/// What is written down of all servers' sessions, for who looks at it; nothing where there is nothing.
+///
+/// # Errors
+/// [`AppError::Data`], [`AppError::Server`].
+pub fn tenancy(config: &Config) -> Result<Option<Tenancy>, AppError> {
+    let data = config.data_dir().map_err(AppError::Data)?;
+    if !data.join(store::FILE).exists() {
+        return Ok(None);
+    }
+    let server = servers::Server::open(&data).map_err(AppError::Server)?;
+    Ok(Some(Tenancy::new(Arc::new(Opened::new(data)), server, Pace::default())))
+}
+
+/// Ends what servers that were killed have left, in the background: no host waits for that.
+fn sweeper(config: &Config, keeping: Keeping) -> JoinHandle<()> {
+    let most = config.cells.max_sessions;
+    tokio::spawn(async move {
+        let Ok(tenancy) = keeping.tenancy else { return };
+        if let Err(error) = reaper::sweep(&tenancy, most).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "what earlier servers have left is not looked for");
+        }
+    })
 }
 
 /// Fires at SIGTERM, SIGINT or SIGHUP.

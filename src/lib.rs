@@ -40,9 +40,13 @@
 //!    sent twice gets the same one, and the cell stops when all who claim it (`sandbox::claim`) have
 //!    given up. `mcp::attend` waits for it as long as the host lets a call take, and asks the user what the cell asks.
 //! 5. The session's task takes cells in order. What may follow what is decided in
-//!    [`sandbox::state`]; if no kernel runs, [`sandbox::launch`] finds an interpreter
-//!    ([`sandbox::python`]), and [`jail::Process`] starts it under an init of its own. What it reaches
-//!    of the network goes through [`proxy`], which asks [`base::hosts`].
+//!    [`sandbox::state`]; if no kernel runs, a session that others may want too is claimed in the
+//!    store ([`sandbox::tenancy`], which [`app::registry`] leads to [`store`]): one process wins. It
+//!    goes on with the kernel that an earlier server has left, or [`sandbox::launch`] finds an
+//!    interpreter ([`sandbox::python`]), and [`jail::Process`] starts it under an init of its own,
+//!    which keeps it for a while when the server goes. What nobody wants is ended by
+//!    [`sandbox::reaper`]. What it reaches of the network goes through [`proxy`], which asks
+//!    [`base::hosts`].
 //! 6. [`kernel::Client`] signs the request ([`kernel::wire`]) and follows the kernel's messages
 //!    until it is idle *and* has replied. Every byte from the kernel has passed [`kernel::relay`].
 //! 7. [`kernel::event`] reads the messages, [`kernel::output`] keeps them, on disk up to a bound, and

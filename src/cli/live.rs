@@ -38,7 +38,7 @@ pub(super) enum NotOne {
 
 impl Live {
     /// The names of its sessions.
-    fn names(&self) -> Vec<&str> {
+    pub(super) fn names(&self) -> Vec<&str> {
         self.sessions.iter().filter_map(name).collect()
     }
 }

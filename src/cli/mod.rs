@@ -71,7 +71,7 @@ enum Command {
     Serve,
     /// Run a script's cells, a notebook, or code, through the whole of husk
     Run(run::Args),
-    /// List the sessions of every husk that you have running
+    /// List the sessions of every husk that you have running, and those that wait for one
     Sessions(sessions::Args),
     /// Let calls through again that the guards of a serving husk refuse
     Guard(guard::Args),
@@ -116,7 +116,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Schema(args) => return schema::run(&args),
         Command::Sessions(args) => {
             telemetry::start("warn,rmcp=error", Reader::Person)?;
-            return sessions::run(&args);
+            let config = load(&cli.settings).map(|loaded| loaded.config).unwrap_or_default();
+            return sessions::run(&args, &config);
         }
         Command::Guard(args) => {
             telemetry::start("warn,rmcp=error", Reader::Person)?;

@@ -1,10 +1,16 @@
-//! `husk sessions`: the sessions of every husk that this user has running.
+//! `husk sessions`: the sessions of every husk that this user has running, and those that wait for the
+//! next one; and their end.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::{Outcome, live};
+use crate::{
+    app,
+    config::Config,
+    sandbox::{reaper, registry::Entry, tenancy::Tenancy},
+};
 
 const HEADINGS: [&str; 8] =
     ["SESSION", "STATE", "KERNEL", "CELLS", "QUEUED", "MEMORY", "SERVER", "WORKSPACE"];
@@ -18,13 +24,79 @@ pub(super) struct Args {
     /// Print JSON: what `sandbox_status` tells of each session, and its server's process id
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    deed: Option<Deed>,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+#[derive(Debug, clap::Subcommand)]
+enum Deed {
+    /// End the kernel of a session, also of one that waits for its next server
+    Stop {
+        /// The session
+        name: String,
+        /// Of the husk with this process id
+        #[arg(long, value_name = "PID")]
+        server: Option<u32>,
+    },
+}
+
+pub(super) fn run(args: &Args, config: &Config) -> Outcome {
     let runtime = super::runtime()?;
-    let sessions = runtime.block_on(all());
+    let done = runtime.block_on(async {
+        if let Some(Deed::Stop { name, server }) = &args.deed {
+            return stop(name, *server, config).await;
+        }
+        let mut sessions = all().await;
+        sessions.extend(waiting(config).await?.1.iter().map(told));
+        print(args, &sessions)?;
+        Ok(ExitCode::SUCCESS)
+    });
     runtime.shutdown_timeout(ENDS);
-    print(args, &sessions)?;
+    done
+}
+
+/// Sessions whose kernels run though no server has them.
+async fn waiting(config: &Config) -> Result<(Option<Tenancy>, Vec<Entry>), Box<dyn Error>> {
+    let Some(tenancy) = app::tenancy(config)? else { return Ok((None, Vec::new())) };
+    let entries = reaper::waiting(&tenancy).await?;
+    Ok((Some(tenancy), entries))
+}
+
+fn told(entry: &Entry) -> Value {
+    json!({
+        "session": entry.key.name.as_str(), "state": "waiting", "generation": entry.tenure.generation,
+        "cells": entry.tenure.cells, "idle_s": entry.untouched.as_secs(),
+        "workspace": entry.key.workspace,
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the command's own output")]
+async fn stop(name: &str, server: Option<u32>, config: &Config) -> Outcome {
+    let mut stopped = 0;
+    for live in live::servers(&(Arc::new(|_: &str| {}) as _)).await {
+        let meant = server.is_none_or(|pid| pid == live.pid);
+        if meant && live.names().contains(&name) {
+            live.client.stop_session(name).await?;
+            println!("server {}: the kernel of session {name} has ended", live.pid);
+            stopped += 1;
+        }
+    }
+    let (tenancy, entries) =
+        if server.is_some() { (None, Vec::new()) } else { waiting(config).await? };
+    for entry in entries.iter().filter(|entry| entry.key.name.as_str() == name) {
+        if let Some(tenancy) = &tenancy {
+            reaper::stop(tenancy, entry).await?;
+            println!("the kernel of session {} has ended", entry.key);
+            stopped += 1;
+        }
+    }
+    if stopped == 0 {
+        return Err(format!(
+            "no session named `{}`; `husk sessions` lists all",
+            name.escape_debug()
+        )
+        .into());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

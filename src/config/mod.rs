@@ -14,7 +14,7 @@ use crate::guard::{breaker, dedup, limiter};
 use crate::jail;
 use crate::kernel::{output, relay};
 use crate::notebook::record;
-use crate::sandbox::{CellSettings, LaunchSettings};
+use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
 
 mod faults;
 mod file;
@@ -61,6 +61,8 @@ pub struct Config {
     pub cells: CellSettings,
     /// How kernels start.
     pub launch: LaunchSettings,
+    /// How long sessions and their kernels live.
+    pub sessions: SessionSettings,
     /// How much of a cell's output one answer carries, and how much is kept.
     pub output: output::Settings,
     /// How sessions are recorded.
@@ -89,6 +91,7 @@ impl Default for Config {
             log: "warn,husk=info,rmcp=error".to_owned(),
             cells: CellSettings::default(),
             launch: LaunchSettings::default(),
+            sessions: SessionSettings::default(),
             output: output::Settings::default(),
             notebook: record::Settings::default(),
             sandbox: jail::Settings::default(),
@@ -139,6 +142,7 @@ impl Config {
         let sections = [
             ("cells", self.cells.faults()),
             ("launch", self.launch.faults()),
+            ("sessions", self.sessions.faults()),
             ("output", self.output.faults()),
             ("notebook", self.notebook.faults()),
             ("sandbox", self.sandbox.faults()),

@@ -6,6 +6,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     exit::Exit,
     grants::Ground,
@@ -19,7 +21,7 @@ use super::{
 const REHEARSAL: Duration = Duration::from_secs(20);
 
 /// A level that does not work here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// The level.
     pub level: Level,
@@ -82,7 +84,7 @@ fn each(missing: &[Missing]) -> String {
 }
 
 /// A level that works, and why stronger ones do not.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Choice {
     asked: Isolation,
     /// What kernels get.

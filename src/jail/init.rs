@@ -3,9 +3,9 @@
 //! Its standard input is a socket to the server, the lifeline. On it the server sends its order, then
 //! signal numbers, one byte each, which go to the kernel's process group; init answers with the
 //! lines of [`word`], and at last with `exited CODE`, `killed SIGNAL`, or `full BYTES` where a kernel was
-//! killed because its group's memory was full. When the kernel ends or the
-//! lifeline closes, init kills everything that descends from it, removes the run folder and the control
-//! group, and ends.
+//! killed because its group's memory was full. When the kernel ends, or the lifeline closes and nobody
+//! takes it up in time ([`lifeline`]), init kills everything that descends from it, removes the run
+//! folder and the control group, and ends.
 //! It is single-purpose and small: no runtime, no configuration, no logging.
 //!
 //! At level `namespaces` it splits: one stays outside, waits and removes the run folder; the other
@@ -14,10 +14,14 @@
 
 use std::{
     ffi::OsString,
-    io::{Read, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
+    fs::File,
+    io::{PipeReader, Read, Write},
+    os::{
+        fd::AsFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -38,8 +42,9 @@ use super::{
 };
 use super::{
     cgroup::{Group, Held},
+    lifeline::{self, Lifeline, Said},
     settings::Level,
-    start, tree,
+    start, tree, watch,
     word::{self, Order},
 };
 
@@ -56,6 +61,9 @@ const ROUNDS: u32 = 1000;
 /// Connections to the proxy's port that wait to be taken.
 #[cfg(target_os = "linux")]
 const WAITING: i32 = 1024;
+
+/// How long the last of what a kernel wrote is passed on after its end.
+const PASSED_ON: Duration = Duration::from_millis(200);
 
 /// The kernel's process id while it may be signalled: taken away before it is reaped, so that no
 /// signal can reach a stranger who got its number.
@@ -76,12 +84,19 @@ pub fn run_if_asked() {
 
 fn supervise(run_folder: Option<&Path>, command: Vec<OsString>) -> i32 {
     // Without a lifeline and a plan nobody asked for this: a person typed the word.
-    let Ok(lifeline) = lifeline() else { return 2 };
-    let Ok(order) = word::receive(&lifeline) else { return 2 };
+    let Ok(server) = standard_input() else { return 2 };
+    let Ok(order) = word::receive(&server) else { return 2 };
     // A terminal's Ctrl-C is for the server, which tells init what to do.
     let _ = process::setsid();
     adopt_orphans();
-    tend_to(Arc::new(lifeline), run_folder, command, &order)
+    let listener = lifeline::listen(run_folder.filter(|_| !order.plan.rehearsal));
+    tend_to(Ends { lifeline: Lifeline::new(server), listener }, run_folder, command, &order)
+}
+
+/// What init holds for the server, and for who may come after it.
+struct Ends {
+    lifeline: Lifeline,
+    listener: Option<UnixListener>,
 }
 
 /// What is removed when everything has ended.
@@ -109,20 +124,15 @@ fn group(order: &Order) -> Held {
 }
 
 #[cfg(target_os = "linux")]
-fn tend_to(
-    lifeline: Arc<UnixStream>,
-    run_folder: Option<&Path>,
-    command: Vec<OsString>,
-    order: &Order,
-) -> i32 {
+fn tend_to(ends: Ends, run_folder: Option<&Path>, command: Vec<OsString>, order: &Order) -> i32 {
     spaces::close_on_exec();
     let held = group(order);
     let left = Left { run_folder: run_folder.map(Path::to_owned), group: held.group.clone() };
     if order.plan.level != Level::Namespaces {
-        return tend(lifeline, left, command, order, held, || ());
+        return tend(ends, left, command, order, held, || ());
     }
     let denied = |step: &str, error: std::io::Error| {
-        tell(&lifeline, &format!("denied {step}: {error}"));
+        ends.lifeline.tell(&format!("denied {step}: {error}"));
         left.group.remove();
         1
     };
@@ -136,9 +146,9 @@ fn tend_to(
         Err(error) => return denied("keep what others trust from cells", error),
     };
     match spaces::fork() {
-        Ok(Side::Child) => build(lifeline, command, order, held),
+        Ok(Side::Child) => build(ends, command, order, held),
         Ok(Side::Parent(_)) => {
-            let code = stay_outside(lifeline, &left);
+            let code = stay_outside(ends, &left);
             stand_ins.remove();
             code
         }
@@ -147,19 +157,14 @@ fn tend_to(
 }
 
 #[cfg(not(target_os = "linux"))]
-fn tend_to(
-    lifeline: Arc<UnixStream>,
-    run_folder: Option<&Path>,
-    command: Vec<OsString>,
-    order: &Order,
-) -> i32 {
+fn tend_to(ends: Ends, run_folder: Option<&Path>, command: Vec<OsString>, order: &Order) -> i32 {
     let left = Left { run_folder: run_folder.map(Path::to_owned), group: Group::default() };
-    tend(lifeline, left, command, order, group(order), || ())
+    tend(ends, left, command, order, group(order), || ())
 }
 
 /// Makes the sandbox; becomes, by another fork, its process 1.
 #[cfg(target_os = "linux")]
-fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order, held: Held) -> i32 {
+fn build(ends: Ends, command: Vec<OsString>, order: &Order, held: Held) -> i32 {
     let plan = &order.plan;
     let inside = spaces::enter(plan).and_then(|pieces| {
         let side = spaces::fork().map_err(|error| ("fork into the sandbox", error))?;
@@ -171,7 +176,7 @@ fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order, held:
         Err(failure) => Err(failure),
     };
     let bridges = settled.and_then(|()| {
-        offer(&lifeline, plan).map_err(|error| ("open the proxy's port", error))?;
+        offer(&ends.lifeline, plan).map_err(|error| ("open the proxy's port", error))?;
         bridge::open(&plan.bridges).map_err(|error| ("reach the kernel's ports", error))
     });
     match bridges {
@@ -180,10 +185,10 @@ fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order, held:
                 spaces::retire();
                 bridge::serve(bridges);
             };
-            tend(lifeline, Left::default(), command, order, held, after)
+            tend(ends, Left::default(), command, order, held, after)
         }
         Err((step, error)) => {
-            tell(&lifeline, &format!("denied {step}: {error}"));
+            ends.lifeline.tell(&format!("denied {step}: {error}"));
             1
         }
     }
@@ -191,78 +196,129 @@ fn build(lifeline: Arc<UnixStream>, command: Vec<OsString>, order: &Order, held:
 
 /// Opens the one way out of the kernel's own network, which is served outside.
 #[cfg(target_os = "linux")]
-fn offer(lifeline: &UnixStream, plan: &Plan) -> std::io::Result<()> {
+fn offer(lifeline: &Lifeline, plan: &Plan) -> std::io::Result<()> {
     if !plan.own_network() {
         return Ok(());
     }
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, network::PORT))?;
     rustix::net::listen(&listener, WAITING)?;
-    word::hand_over(lifeline, &listener)
+    lifeline.offer(listener)
 }
 
 /// Waits until everything in the sandbox has ended, then removes what is left.
 #[cfg(target_os = "linux")]
-fn stay_outside(lifeline: Arc<UnixStream>, left: &Left) -> i32 {
-    drop(lifeline);
+fn stay_outside(ends: Ends, left: &Left) -> i32 {
     // The server must see the lifeline close when process 1, which has the other copy, ends.
-    if let Ok(nothing) = std::fs::File::open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(nothing);
-    }
+    drop(ends);
     while !matches!(process::wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
     end(left);
     0
 }
 
-/// Starts the kernel, does `after`, and stays until the kernel or the server has ended.
+/// Starts the kernel, does `after`, and stays until the kernel has ended, or nobody wants it.
 fn tend(
-    lifeline: Arc<UnixStream>,
+    ends: Ends,
     left: Left,
     command: Vec<OsString>,
     order: &Order,
     held: Held,
     after: impl FnOnce(),
 ) -> i32 {
+    let Ends { lifeline, listener } = ends;
     let Held { mut group, door, gauge } = held;
-    let (kernel, said) = match start::start(command, order, door) {
+    let (kernel, said, outputs) = match start::start(command, order, door) {
         Ok(started) => started,
         Err(line) => {
-            tell(&lifeline, &line);
+            lifeline.tell(&line);
             left.group.remove();
             return 1;
         }
     };
     after();
+    let passed_on = pass_on(outputs);
     if let Some(why) = said.outside {
         group = Group::closed(&why);
     }
     if let Ok(group) = serde_json::to_string(&group) {
-        tell(&lifeline, &format!("group {group}"));
+        lifeline.announce(&format!("group {group}"));
     }
     for layer in said.layers.iter().filter_map(|layer| serde_json::to_string(layer).ok()) {
-        tell(&lifeline, &format!("layer {layer}"));
+        lifeline.announce(&format!("layer {layer}"));
     }
-    tell(&lifeline, &format!("started {}", kernel.as_raw_nonzero()));
+    lifeline.announce(&format!("started {}", kernel.as_raw_nonzero()));
     let target: Target = Arc::new(Mutex::new(Some(kernel)));
-    let listener = {
-        let (lifeline, target) = (Arc::clone(&lifeline), Arc::clone(&target));
-        let left = left.clone();
-        move || obey(&lifeline, &target, &left)
+    let gauge = Arc::new(gauge);
+    let is_over = {
+        let (me, plan, gauge) = (process::getpid(), order.plan.clone(), Arc::clone(&gauge));
+        // A group that has killed one of many processes has not ended the kernel.
+        move || watch::is_over(me.as_raw_nonzero().get(), &plan) || gauge.full().is_some()
     };
-    std::thread::spawn(listener);
+    let lifeline = listen(lifeline, listener, &target, &left, is_over);
     let end_told = wait_for(kernel, &target);
     // Told by itself: the group may be gone before the server could look.
     match gauge.full().filter(|_| end_told == KILLED) {
-        Some(used) => tell(&lifeline, &format!("full {used}")),
-        None => tell(&lifeline, &end_told),
+        Some(used) => lifeline.tell(&format!("full {used}")),
+        None => lifeline.tell(&end_told),
     }
     end(&left);
+    // Everything that could write is dead: this ends, unless the server reads nothing.
+    let _ = passed_on.recv_timeout(PASSED_ON);
     0
 }
 
+/// Hears the server, and who may come after it, on threads of their own.
+fn listen(
+    lifeline: Lifeline,
+    listener: Option<UnixListener>,
+    target: &Target,
+    left: &Left,
+    is_over: impl Fn() -> bool + Send + 'static,
+) -> Arc<Lifeline> {
+    let lifeline = Arc::new(lifeline);
+    let (heard, hit) = (Arc::clone(&lifeline), Arc::clone(target));
+    let left = left.clone();
+    std::thread::spawn(move || obey(&heard, &hit, &left, is_over));
+    if let Some(listener) = listener {
+        let lifeline = Arc::clone(&lifeline);
+        std::thread::spawn(move || lifeline.receive(&listener));
+    }
+    lifeline
+}
+
+/// Passes on what the kernel writes to its real stdout and stderr, for as long as somebody reads it:
+/// a kernel that outlives its server must not die of writing.
+fn pass_on([out, err]: [PipeReader; 2]) -> mpsc::Receiver<()> {
+    let (over, all_over) = mpsc::channel();
+    let ours = [
+        std::io::stdout().as_fd().try_clone_to_owned(),
+        std::io::stderr().as_fd().try_clone_to_owned(),
+    ];
+    for (from, to) in [out, err].into_iter().zip(ours) {
+        let over = over.clone();
+        std::thread::spawn(move || {
+            drain(from, to.ok().map(File::from));
+            // Nobody may wait for it any more.
+            drop(over);
+        });
+    }
+    all_over
+}
+
+fn drain(mut from: PipeReader, mut to: Option<File>) {
+    let mut chunk = [0u8; 4096];
+    while let Ok(read @ 1..) = from.read(&mut chunk) {
+        let text = chunk.get(..read).unwrap_or_default();
+        to.take_if(|to| to.write_all(text).is_err());
+    }
+}
+
 /// Standard input as the socket that it must be.
-fn lifeline() -> std::io::Result<UnixStream> {
+fn standard_input() -> std::io::Result<UnixStream> {
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     stream.peer_addr()?;
+    // Else it would stay open as long as init: the server must see who cut it off.
+    #[cfg(target_os = "linux")]
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(stream)
 }
 
@@ -273,11 +329,6 @@ fn adopt_orphans() {
 
 #[cfg(not(target_os = "linux"))]
 fn adopt_orphans() {}
-
-fn tell(mut lifeline: &UnixStream, line: &str) {
-    // A server that is gone needs no answer; its end is seen by the other thread.
-    let _ = writeln!(lifeline, "{}", line.replace('\n', " "));
-}
 
 /// Reaps whatever ends until the kernel does; returns the line that tells how.
 fn wait_for(kernel: Pid, target: &Target) -> String {
@@ -302,11 +353,9 @@ fn wait_for(kernel: Pid, target: &Target) -> String {
     }
 }
 
-/// Sends the signals that the server asks for; ends all when the server is gone.
-fn obey(mut lifeline: &UnixStream, target: &Target, left: &Left) {
-    let mut byte = [0u8];
-    while let Ok(1) = lifeline.read(&mut byte) {
-        let [number] = byte;
+/// Sends the signals that the server asks for; ends all when nobody wants the kernel any more.
+fn obey(lifeline: &Lifeline, target: &Target, left: &Left, is_over: impl Fn() -> bool) {
+    while let Said::Signal(number) = lifeline.said(&is_over) {
         let Some(signal) = process::Signal::from_named_raw(i32::from(number)) else { continue };
         if let Some(kernel) = *target.lock().unwrap_or_else(PoisonError::into_inner) {
             // The kernel may have ended in this moment; then there is nobody to signal.

@@ -2,14 +2,16 @@
 //!
 //! The only module with system calls of its own. The server does not start kernels itself: it runs
 //! this same binary again as a small init ([`init`]), which starts the kernel, adopts and reaps all
-//! that descends from it, and holds one end of a lifeline. When the server goes, however it goes,
-//! the lifeline closes and init kills everything below it.
+//! that descends from it, and holds one end of a lifeline ([`lifeline`]). When the server goes,
+//! however it goes, the lifeline closes and init kills everything below it; at once, or when nobody
+//! has taken the kernel over for as long as it was to be kept.
 //!
 //! How strongly a kernel is isolated is decided in [`choose`], what it may touch in [`plan`]; init
 //! carries it out: [`cgroup`] bounds all that it will start, [`root`] and [`spaces`] make a sandbox,
 //! [`confine`] with [`files`] and [`calls`] takes the rest from the kernel itself. [`report`] tells what
 //! came of it.
 
+mod adopt;
 #[cfg(target_os = "linux")]
 mod bridge;
 #[cfg(target_os = "linux")]
@@ -26,7 +28,9 @@ mod first;
 mod folder;
 pub mod grants;
 mod handles;
+mod identity;
 pub mod init;
+mod lifeline;
 pub mod network;
 pub mod plan;
 mod process;
@@ -46,11 +50,13 @@ mod tree;
 mod watch;
 mod word;
 
+pub use adopt::{AdoptError, dismiss};
 pub use choose::Unavailable;
 pub use exit::Exit;
 pub use file_system::network_file_system;
 pub use folder::{Folder, Stamp};
 pub use grants::Ground;
+pub use identity::Identity;
 pub use plan::{Bridge, Plan};
 pub use process::{Command, Process, Signal, SpawnError, own_binary};
 pub use report::Report;
@@ -74,6 +80,17 @@ pub fn raise_open_files() {
 #[must_use]
 pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// A place at which a test has this process killed as by SIGKILL: the one that `TEST_HUSK_FAULT` names.
+/// Nothing in release builds.
+pub fn fault_point(name: &str) {
+    if cfg!(debug_assertions)
+        && std::env::var_os("TEST_HUSK_FAULT").is_some_and(|asked| asked == name)
+    {
+        let me = rustix::process::getpid();
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    }
 }
 
 /// More open files than a thousand sessions take. Not without end: programs in cells inherit it, and

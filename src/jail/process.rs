@@ -26,7 +26,7 @@ use super::{
     exit::Exit,
     first::{self, Said},
     handles::Handles,
-    init,
+    init, lifeline,
     plan::Plan,
     report::Layer,
     settings::Level,
@@ -38,7 +38,7 @@ use super::{
 /// How long what a dead kernel had written is waited for.
 const LOG_ENDS: Duration = Duration::from_millis(200);
 /// How long an init that was told to end is waited for: a little more than it takes at most.
-const INIT_ENDS: Duration = Duration::from_millis(1200);
+pub(super) const INIT_ENDS: Duration = Duration::from_millis(1200);
 /// How long an init may take to tell that the kernel it was told to kill has ended.
 const WORD: Duration = Duration::from_secs(1);
 /// How much of what a kernel writes to its real stdout and stderr is kept, in bytes.
@@ -55,7 +55,8 @@ pub struct Command {
     pub plan: Plan,
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// A folder that is removed when everything has ended.
+    /// A folder that is removed when everything has ended. In its `s`, which only the server's user
+    /// may enter, init listens for a server that takes the process over.
     pub run_folder: PathBuf,
     /// The binary that becomes init; it calls [`init::run_if_asked`].
     pub init: PathBuf,
@@ -99,11 +100,37 @@ pub enum SpawnError {
     Silent,
 }
 
-/// A running process and all that descends from it. Dropping it kills them.
+/// The server's end of the lifeline. Where it is dropped everything ends, whatever was said before;
+/// a server that is killed drops nothing.
+struct Lifeline {
+    writer: OwnedWriteHalf,
+    leaves: bool,
+}
+
+impl Lifeline {
+    fn keep(&self, time: Duration) {
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let word = [&[lifeline::KEEP][..], &seconds.to_le_bytes()].concat();
+        if let Err(error) = self.writer.try_write(&word) {
+            tracing::debug!(%error, "the kernel's init does not listen");
+        }
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        if !self.leaves {
+            self.keep(Duration::ZERO);
+        }
+    }
+}
+
+/// A running process and all that descends from it. Dropping it kills them, unless they are
+/// [left](Self::leave).
 pub struct Process {
     pid: u32,
     handles: Arc<Handles>,
-    lifeline: OwnedWriteHalf,
+    lifeline: Lifeline,
     layers: Vec<Layer>,
     listener: Option<TcpListener>,
     exit: watch::Receiver<Option<Exit>>,
@@ -111,7 +138,7 @@ pub struct Process {
     /// Closed when both streams have ended.
     log_ended: watch::Receiver<()>,
     init_ended: watch::Receiver<bool>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Process {
@@ -134,30 +161,45 @@ impl Process {
         if let Some(err) = child.stderr.take() {
             tasks.spawn(keep(err, Arc::clone(&log), reading));
         }
-        let Said { pid, layers, group, listener, rest } =
-            first::words(&lifeline, command.plan.level).await?;
+        let said = first::words(&lifeline, command.plan.level).await?;
+        let (log, child) = ((log, log_ended), Some(child));
+        Ok(Self::of((lifeline, said), (init, child), &command.plan, log, tasks))
+    }
+
+    /// What an init has started, which is this server's child, or was another's. What the kernel writes
+    /// to its real stdout and stderr reaches the server that started it alone.
+    pub(super) fn of(
+        (lifeline, said): (UnixStream, Said),
+        (init, child): (Option<i32>, Option<Child>),
+        plan: &Plan,
+        (log, log_ended): (Arc<Mutex<VecDeque<u8>>>, watch::Receiver<()>),
+        mut tasks: JoinSet<()>,
+    ) -> Self {
+        let Said { pid, layers, group, listener, rest } = said;
         let (reader, writer) = lifeline.into_split();
         let lines = BufReader::new(Cursor::new(rest).chain(reader));
-        let pid = outside(&command.plan, init, pid);
+        let pid = outside(plan, init, pid);
         let (exit_tx, exit) = watch::channel(None);
         let (ended, init_ended) = watch::channel(false);
         let handles = Arc::new(Handles::hold(init, pid, group));
-        let over = over(init, command.plan.clone(), Arc::clone(&handles));
-        let most = command.plan.limits.memory_together;
+        let over = over(init, plan.clone(), Arc::clone(&handles));
+        let most = plan.limits.memory_together;
         tasks.spawn(follow(lines, child, exit_tx, ended, Arc::clone(&handles), over, most));
-        let lifeline = writer;
-        Ok(Self {
-            pid,
-            handles,
-            lifeline,
-            layers,
-            listener,
-            exit,
-            log,
-            log_ended,
-            init_ended,
-            _tasks: tasks,
-        })
+        let lifeline = Lifeline { writer, leaves: false };
+        Self { pid, handles, lifeline, layers, listener, exit, log, log_ended, init_ended, tasks }
+    }
+
+    /// How long everything goes on when this server has died: until another takes it over, or that
+    /// time is over.
+    pub fn keep(&self, time: Duration) {
+        self.lifeline.keep(time);
+    }
+
+    /// Leaves it running, as long as it is [kept](Self::keep).
+    pub async fn leave(mut self) {
+        // Else they would see the lifeline close, and destroy what is left.
+        self.tasks.shutdown().await;
+        self.lifeline.leaves = true;
     }
 
     /// The listener of the port that is the one way out of the kernel's own network; there once.
@@ -190,7 +232,7 @@ impl Process {
         };
         // Numbers of signals are small.
         let byte = number.as_raw().to_le_bytes();
-        if let Err(error) = self.lifeline.try_write(byte.get(..1).unwrap_or_default()) {
+        if let Err(error) = self.lifeline.writer.try_write(byte.get(..1).unwrap_or_default()) {
             tracing::debug!(%error, "the kernel's init does not listen");
         }
     }
@@ -296,7 +338,7 @@ fn outside(_plan: &Plan, _init: Option<i32>, inside: u32) -> u32 {
 /// Waits for the line that tells the end, then reaps the init.
 async fn follow(
     mut lines: impl AsyncBufRead + Unpin,
-    mut child: Child,
+    child: Option<Child>,
     exit: watch::Sender<Option<Exit>>,
     ended: watch::Sender<bool>,
     handles: Arc<Handles>,
@@ -304,20 +346,23 @@ async fn follow(
     most: u64,
 ) {
     let mut line = String::new();
-    let mut read = pin!(lines.read_line(&mut line));
-    let over = tokio::select! {
-        _ = &mut read => None,
-        over = over => {
-            // Its init then ends all the others. Much memory takes its time to go, after the
-            // channels: why it ends is told before.
-            handles.kill_kernel();
-            exit.send_replace(Some(Exit::Over(over)));
-            Some(over)
+    let over = {
+        let mut read = pin!(lines.read_line(&mut line));
+        let over = tokio::select! {
+            _ = &mut read => None,
+            over = over => {
+                // Its init then ends all the others. Much memory takes its time to go, after the
+                // channels: why it ends is told before.
+                handles.kill_kernel();
+                exit.send_replace(Some(Exit::Over(over)));
+                Some(over)
+            }
+        };
+        if over.is_some() {
+            let _ = tokio::time::timeout(WORD, read).await;
         }
+        over
     };
-    if over.is_some() {
-        let _ = tokio::time::timeout(WORD, read).await;
-    }
     let told = parse_end(&line, most);
     if told.is_none() {
         // Killed by a cell: what it kept together must not outlive it.
@@ -326,8 +371,14 @@ async fn follow(
     if over.is_none() {
         exit.send_replace(Some(told.unwrap_or(Exit::Unknown)));
     }
-    if let Err(error) = child.wait().await {
-        tracing::warn!(%error, "cannot wait for the kernel's init");
+    match child {
+        Some(mut child) => {
+            if let Err(error) = child.wait().await {
+                tracing::warn!(%error, "cannot wait for the kernel's init");
+            }
+        }
+        // It is no child of this server: its end of the lifeline closes when it ends.
+        None => while lines.read_line(&mut line).await.is_ok_and(|read| read > 0) {},
     }
     if told.is_none() {
         // Nobody else does it any more.

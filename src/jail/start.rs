@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Read, Write},
+    io::{self, PipeReader, Read, Write},
     os::unix::process::CommandExt,
     process::{Command, Stdio},
 };
@@ -21,7 +21,8 @@ pub(super) struct Said {
     pub(super) layers: Vec<Layer>,
 }
 
-/// Starts it: its process id and the layers that hold it, or the line that tells why not.
+/// Starts it: its process id, the layers that hold it, and what it will write to its stdout and
+/// stderr; or the line that tells why not.
 ///
 /// It goes through `door` into its control group; where that cannot be, the group is not told as one
 /// that holds it.
@@ -29,7 +30,7 @@ pub(super) fn start(
     command: Vec<OsString>,
     order: &Order,
     door: Door,
-) -> Result<(Pid, Said), String> {
+) -> Result<(Pid, Said, [PipeReader; 2]), String> {
     let plan = &order.plan;
     let shown = command.first().ok_or("failed no program given")?.to_string_lossy().into_owned();
     let words = match plan.level {
@@ -42,8 +43,11 @@ pub(super) fn start(
     let program = words.next().ok_or("failed no program given")?;
     let failed = |error: io::Error| format!("failed {shown}: {error}");
     let (mut said, say) = io::pipe().map_err(failed)?;
+    let (out, to_out) = io::pipe().map_err(failed)?;
+    let (err, to_err) = io::pipe().map_err(failed)?;
     let mut command = Command::new(&program);
-    command.args(words).stdin(Stdio::null()).current_dir(&plan.folder);
+    command.args(words).stdin(Stdio::null()).stdout(to_out).stderr(to_err);
+    command.current_dir(&plan.folder);
     command.env_clear().envs(order.environment.iter().map(|(name, value)| (name, value)));
     confined(&mut command, plan.clone(), door, say);
     let child = command.spawn();
@@ -58,7 +62,7 @@ pub(super) fn start(
     };
     let child = child.map_err(failed)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    pid.map(|pid| (pid, said)).ok_or_else(|| "failed no process id".to_owned())
+    pid.map(|pid| (pid, said, [out, err])).ok_or_else(|| "failed no process id".to_owned())
 }
 
 /// The kernel leads a session of its own, so that its group can be signalled, dies with init, and

@@ -101,6 +101,20 @@ pub(super) async fn until_over(init: i32, plan: &Plan, group: &Group) -> Over {
     }
 }
 
+/// Whether a bound is passed now: for an init that watches while no server does. Sandboxes have
+/// processes of their own, so it looks with the eyes of whoever calls it.
+pub(super) fn is_over(init: i32, plan: &Plan) -> bool {
+    if plan.level == Level::None {
+        return false;
+    }
+    let (family, limits) = (Family::below(init), &plan.limits);
+    let memory = limits.memory_together;
+    (family.most() > memory && family.exactly() > memory)
+        || (super::user_id() == 0 && family.tasks > limits.pids)
+        || limits.processor_seconds.is_some_and(|most| tree::seconds_below(init) > most as f64)
+        || limits.workspace.is_some_and(|most| bytes_below(&plan.folder) > most)
+}
+
 /// Where the group says that it has killed a process.
 async fn killed_in(group: &Group, most: u64) -> Over {
     loop {

@@ -7,8 +7,8 @@ use std::{io, path::Path, str::FromStr, time::Duration};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use zeromq::{
-    DealerSocket, Socket, SocketOptions, SocketRecv, SocketSend, SubSocket, ZmqError, ZmqMessage,
-    util::PeerIdentity,
+    DealerSocket, ReqSocket, Socket, SocketOptions, SocketRecv, SocketSend, SubSocket, ZmqError,
+    ZmqMessage, util::PeerIdentity,
 };
 
 use super::{
@@ -155,6 +155,30 @@ impl Channels {
 
     pub(super) async fn send_control(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
         send(&mut self.control, frames).await
+    }
+}
+
+/// Asks the kernel's heartbeat for an echo. It answers also while a cell runs. Never gives up by
+/// itself.
+pub(super) async fn heartbeat(
+    connection: &Connection,
+    caps: relay::Settings,
+) -> Result<bool, OpenError> {
+    const CHANNEL: &str = "heartbeat";
+    let relay = |source| OpenError::Relay { channel: CHANNEL, source };
+    let failed = |source| OpenError::Socket { channel: CHANNEL, source };
+    let inner = connection.inner.join("hb");
+    let opened = listening(CHANNEL, caps, &connection.heartbeat, &inner).await.map_err(relay)?;
+    let echo = async {
+        let mut socket = ReqSocket::new();
+        socket.connect(&format!("ipc://{}", inner.display())).await?;
+        socket.send(ZmqMessage::from("husk")).await?;
+        let answer = socket.recv().await?;
+        Ok(answer.into_vec().iter().any(|frame| frame.as_ref() == b"husk"))
+    };
+    tokio::select! {
+        echo = echo => echo.map_err(failed),
+        _ended = opened.run() => Ok(false),
     }
 }
 

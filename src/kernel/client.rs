@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jupyter_protocol::KernelInfoRequest;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::{
     cell::Finished,
-    channels::{Arrival, Channels, OpenError},
+    channels::{self, Arrival, Channels, OpenError},
     connection::Connection,
     event::Question,
     journal::Journal,
@@ -31,6 +32,9 @@ use super::{
 /// How long a kernel that answers but does not publish is waited for before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
+/// Most messages that are kept which come before a kernel is met again.
+const EARLY: usize = 4096;
+
 /// Sees what a running cell does. Called from the task that owns the sockets: it must not block.
 pub trait Watch: Send + Sync {
     /// Text was added to its output, as it came.
@@ -41,6 +45,8 @@ pub trait Watch: Send + Sync {
 
 /// A cell to be executed.
 pub struct Execute {
+    /// The id of the request: whoever knows it can follow the cell.
+    pub request: String,
     /// The code.
     pub code: String,
     /// Takes what it puts out.
@@ -49,6 +55,26 @@ pub struct Execute {
     pub watch: Option<Arc<dyn Watch>>,
     /// Whether it may ask for text; otherwise `input()` raises at once.
     pub asks: bool,
+}
+
+/// A cell that an earlier server has handed to the kernel.
+pub struct Adopt {
+    /// The id of its request.
+    pub request: String,
+    /// Takes what it puts out from now on, and before that what the kernel's journal has kept.
+    pub output: Arc<Output>,
+    /// Sees what it does.
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+/// What is known of a kernel that another server has started.
+pub struct Known {
+    /// What it said of itself.
+    pub info: Info,
+    /// Whether it answers on its control channel while a cell runs.
+    pub control: bool,
+    /// The cell that it may run.
+    pub adopt: Option<Adopt>,
 }
 
 /// A request that is no cell.
@@ -65,7 +91,7 @@ pub struct Request {
 }
 
 /// What a kernel says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Info {
     /// For example `ipython`.
     pub implementation: String,
@@ -94,6 +120,9 @@ pub enum ConnectError {
     /// A channel ended during the handshake.
     #[error("the kernel left during the handshake: {0}")]
     Left(Ended),
+    /// It gives no sign of life.
+    #[error("the kernel's heartbeat does not answer")]
+    NoHeartbeat,
     /// A request could not be sent.
     #[error("the kernel's shell channel does not take requests")]
     Send(#[source] zeromq::ZmqError),
@@ -160,15 +189,54 @@ impl Client {
         caps: relay::Settings,
         journal: Option<Journal>,
     ) -> Result<Self, ConnectError> {
+        Ok(Self::meet(connection, caps, journal, None).await?.0)
+    }
+
+    /// Connects to a kernel that another server has started: first its heartbeat is asked, then the
+    /// kernel. Also the cell that it may run, from here on.
+    ///
+    /// Never gives up by itself: race it against the kernel's death and a deadline.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn reconnect(
+        connection: &Connection,
+        caps: relay::Settings,
+        journal: Option<Journal>,
+        known: Known,
+    ) -> Result<(Self, Option<Execution>), ConnectError> {
+        match channels::heartbeat(connection, caps).await {
+            Ok(true) => {}
+            Ok(false) => return Err(ConnectError::NoHeartbeat),
+            Err(error) => return Err(ConnectError::Open(error)),
+        }
+        Self::meet(connection, caps, journal, Some(known)).await
+    }
+
+    async fn meet(
+        connection: &Connection,
+        caps: relay::Settings,
+        journal: Option<Journal>,
+        known: Option<Known>,
+    ) -> Result<(Self, Option<Execution>), ConnectError> {
         let codec = Codec::new(&connection.key);
-        let mut channels =
-            Channels::open(connection, caps, codec.session()).await.map_err(ConnectError::Open)?;
-        let info = handshake(&mut channels, &codec).await?;
+        let opened = Channels::open(connection, caps, &connection.identity).await;
+        let mut channels = opened.map_err(ConnectError::Open)?;
+        let mut early = Vec::new();
+        let keep = known.as_ref().is_some_and(|known| known.adopt.is_some());
+        let control = known.as_ref().is_some_and(|known| known.control);
+        let told = handshake(&mut channels, &codec, control, keep.then_some(&mut early)).await?;
+        let (info, adopt) = known.map_or((told, None), |known| (known.info, known.adopt));
         let (commands, inbox) = mpsc::unbounded_channel();
         let (told, says) = told::words();
-        let wire = Wire::new(codec, channels, journal, told);
+        let mut wire = Wire::new(codec, channels, journal, told);
+        let execution = adopt.map(|adopt| {
+            let (done, receiver) = oneshot::channel();
+            wire.adopt(adopt, done, early);
+            Execution { done: receiver }
+        });
         let task = tokio::spawn(wire.run(inbox));
-        Ok(Self { commands, task, says, info })
+        Ok((Self { commands, task, says, info }, execution))
     }
 
     /// What the kernel says of itself.
@@ -243,15 +311,25 @@ impl Drop for Client {
     }
 }
 
-/// Asks for `kernel_info` until the kernel has both answered and published.
-async fn handshake(channels: &mut Channels, codec: &Codec) -> Result<Info, ConnectError> {
+/// Asks for `kernel_info` until the kernel has both answered and published. What comes of other
+/// requests meanwhile goes to `early`.
+async fn handshake(
+    channels: &mut Channels,
+    codec: &Codec,
+    control: bool,
+    mut early: Option<&mut Vec<Message>>,
+) -> Result<Info, ConnectError> {
     let mut info = None;
     let mut published = false;
     loop {
-        let (_, frames) = codec
+        let (id, frames) = codec
             .request("kernel_info_request", &KernelInfoRequest {})
             .map_err(ConnectError::Encode)?;
-        channels.send_shell(frames).await.map_err(ConnectError::Send)?;
+        let sent = match control {
+            true => channels.send_control(frames).await,
+            false => channels.send_shell(frames).await,
+        };
+        sent.map_err(ConnectError::Send)?;
         let mut ask_again = None;
         loop {
             let again = ask_again.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
@@ -259,18 +337,23 @@ async fn handshake(channels: &mut Channels, codec: &Codec) -> Result<Info, Conne
                 arrival = channels.next() => arrival,
                 () = tokio::time::sleep_until(again) => break,
             };
-            match arrival {
-                Arrival::Shell(frames) => {
-                    if let Ok(message) = codec.decode(&frames) {
-                        info = Some(read_info(&message));
-                        ask_again = Some(Instant::now() + ASK_AGAIN);
-                    }
-                }
-                Arrival::Iopub(frames) => {
-                    published |= codec.decode(&frames).is_ok_and(|m| !m.parent.is_empty())
-                }
+            let (on_iopub, frames) = match arrival {
+                Arrival::Shell(frames) | Arrival::Control(frames) => (false, frames),
+                Arrival::Iopub(frames) => (true, frames),
                 Arrival::Ended(_, ended) => return Err(ConnectError::Left(ended)),
-                Arrival::IopubEnd | Arrival::Control(_) | Arrival::Stdin(_) => {}
+                Arrival::IopubEnd | Arrival::Stdin(_) => continue,
+            };
+            let Ok(message) = codec.decode(&frames) else { continue };
+            if on_iopub {
+                published |= !message.parent.is_empty();
+            } else if message.parent == id || message.kind == "kernel_info_reply" {
+                info = Some(read_info(&message));
+                ask_again = Some(Instant::now() + ASK_AGAIN);
+            }
+            if let Some(early) = early.as_mut().filter(|early| early.len() < EARLY)
+                && message.parent != id
+            {
+                early.push(message);
             }
             if published && let Some(info) = info.take() {
                 return Ok(info);

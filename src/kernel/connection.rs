@@ -11,6 +11,7 @@ use std::{
 };
 
 use jupyter_protocol::{ConnectionInfo, connection_info::Transport};
+use serde::{Deserialize, Serialize};
 
 use super::relay::Endpoint;
 use crate::base::{ids, secret::Secret};
@@ -20,7 +21,7 @@ use crate::base::{ids, secret::Secret};
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// Where and how the server and one kernel meet.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connection {
     /// Where the kernel listens.
     pub shell: Endpoint,
@@ -30,7 +31,13 @@ pub struct Connection {
     pub stdin: Endpoint,
     /// Where the kernel publishes.
     pub iopub: Endpoint,
+    /// Where the kernel echoes.
+    pub heartbeat: Endpoint,
+    /// What stands for husk in the kernel's eyes: who has it gets what the kernel answers, also what
+    /// an earlier server has asked.
+    pub identity: String,
     /// Signs all messages.
+    #[serde(with = "revealed")]
     pub key: Secret,
     /// The file that the kernel reads.
     pub file: PathBuf,
@@ -127,6 +134,8 @@ impl Connection {
             control: endpoint(info.control_port),
             stdin: endpoint(info.stdin_port),
             iopub: endpoint(info.iopub_port),
+            heartbeat: endpoint(info.hb_port),
+            identity: ids::random_hex(16),
             key,
             file,
             inner: inner.to_owned(),
@@ -165,10 +174,27 @@ impl Connection {
             control: endpoint(info.control_port)?,
             stdin: endpoint(info.stdin_port)?,
             iopub: endpoint(info.iopub_port)?,
+            heartbeat: endpoint(info.hb_port)?,
+            identity: ids::random_hex(16),
             key: Secret::new(info.key.clone()),
             file: file.to_owned(),
             inner: inner.to_owned(),
         })
+    }
+}
+
+/// The key in the file that a server leaves for the next one.
+mod revealed {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::base::secret::Secret;
+
+    pub(super) fn serialize<S: Serializer>(key: &Secret, to: S) -> Result<S::Ok, S::Error> {
+        key.reveal().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        String::deserialize(from).map(Secret::new)
     }
 }
 

@@ -53,9 +53,28 @@ impl Journal {
         Ok(Self { file })
     }
 
+    /// Opens the file of a kernel that runs already.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)? })
+    }
+
     /// Text of the current cell that never arrived, for stdout (0) or stderr (1).
     #[must_use]
     pub fn unsent(&self, stream: u64, request: &str, heard: &Heard) -> String {
+        self.region(stream)
+            .map_or_else(String::new, |region| region.unsent(fingerprint(request), heard))
+    }
+
+    /// Text of that request that was handed to ZeroMQ, as far as it is kept.
+    #[must_use]
+    pub fn sent(&self, stream: u64, request: &str) -> String {
+        self.region(stream).map_or_else(String::new, |region| region.sent(fingerprint(request)))
+    }
+
+    fn region(&self, stream: u64) -> Option<Region> {
         let mut header = [0u8; HEADER as usize];
         let mut ring = vec![0u8; RING as usize];
         let start = stream * (HEADER + RING);
@@ -64,10 +83,10 @@ impl Journal {
             .read_exact_at(&mut header, start)
             .and_then(|()| self.file.read_exact_at(&mut ring, start + HEADER));
         match read {
-            Ok(()) => Region::parse(&header, ring).unsent(fingerprint(request), heard),
+            Ok(()) => Some(Region::parse(&header, ring)),
             Err(error) => {
                 tracing::warn!(%error, "the kernel's journal cannot be read");
-                String::new()
+                None
             }
         }
     }
@@ -117,6 +136,19 @@ impl Region {
         let text = String::from_utf8_lossy(&self.bytes(kept, self.written)).into_owned();
         if kept > from {
             return format!("\n[… {} bytes lost with the kernel …]\n{text}", kept - from);
+        }
+        text
+    }
+
+    fn sent(&self, request: u64) -> String {
+        let end = self.flushed.min(self.written);
+        if self.request != request || self.cell > end {
+            return String::new();
+        }
+        let kept = self.cell.max(self.written.saturating_sub(RING)).min(end);
+        let text = String::from_utf8_lossy(&self.bytes(kept, end)).into_owned();
+        if kept > self.cell {
+            return format!("[… {} bytes are not kept …]\n{text}", kept - self.cell);
         }
         text
     }
@@ -181,6 +213,19 @@ mod tests {
             "x",
             "",
         );
+    }
+
+    #[test]
+    fn what_was_sent_is_kept_for_who_comes_later() {
+        let sent = |region: Region| region.sent(7);
+        assert_eq!(sent(region(100, 104, "one\ntwo\n")), "one\n");
+        assert_eq!(sent(region(100, 90, "one\n")), "", "nothing of this cell");
+        assert_eq!(region(100, 104, "one\n").sent(8), "", "another cell's");
+        let long = "x".repeat(RING as usize) + "end";
+        let kept = sent(region(0, RING + 3, &long));
+        assert!(kept.starts_with("[… 3 bytes are not kept …]\nx") && kept.ends_with("end"));
+        let hostile = Region { written: 1, flushed: u64::MAX, cell: 9, request: 7, ring: vec![] };
+        assert_eq!(sent(hostile), "");
     }
 
     #[test]

@@ -22,4 +22,6 @@ mod told;
 pub mod wire;
 
 pub use cell::Finished;
-pub use client::{Client, ConnectError, Execute, Execution, Gone, Info, Line, Request, Watch};
+pub use client::{
+    Adopt, Client, ConnectError, Execute, Execution, Gone, Info, Known, Line, Request, Watch,
+};

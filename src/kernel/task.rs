@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     cell::{Cell, Finished},
     channels::{Arrival, Channels},
-    client::{Execute, Gone, Request, Watch},
+    client::{Adopt, Execute, Gone, Request, Watch},
     event::Event,
     journal::Journal,
     late::Earlier,
@@ -151,11 +151,11 @@ impl Wire {
     }
 
     async fn execute(&mut self, execute: Execute, done: oneshot::Sender<Finished>) {
-        let Execute { code, output, watch, asks } = execute;
+        let Execute { request: id, code, output, watch, asks } = execute;
         let request =
             ExecuteRequest { code, stop_on_error: true, allow_stdin: asks, ..Default::default() };
-        let (id, frames) = match self.codec.request("execute_request", &request) {
-            Ok(request) => request,
+        let frames = match self.codec.request_as(&id, None, "execute_request", &request) {
+            Ok(frames) => frames,
             Err(error) => return self.lost(format!("cannot write the request: {error}")),
         };
         let cell = Cell::new(id, output, Instant::now());
@@ -164,6 +164,32 @@ impl Wire {
         if let Err(error) = self.channels.send_shell(frames).await {
             self.lost(format!("the kernel's shell channel does not take requests: {error}"));
         }
+    }
+
+    /// Follows a cell that an earlier server has handed to the kernel; `early` is what has come of it.
+    /// What it had printed before is read from the journal, as far as it was sent; what was sent in
+    /// this moment may be told twice.
+    pub(super) fn adopt(
+        &mut self,
+        adopt: Adopt,
+        done: oneshot::Sender<Finished>,
+        early: Vec<Message>,
+    ) {
+        let Adopt { request, output, watch } = adopt;
+        let mut cell = Cell::new(request, output, Instant::now());
+        for stderr in [false, true] {
+            let journal = self.journal.as_ref();
+            let text = journal.map(|journal| journal.sent(u64::from(stderr), &cell.request));
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                cell.hear(Event::Stream { stderr, text }, Instant::now());
+            }
+        }
+        let (drained_at, drained_at_most) = (None, None);
+        self.cell = Some(Running { cell, watch, done, asks: false, drained_at, drained_at_most });
+        // Text that came early is in the journal.
+        let text = |message: &Message| message.kind == "stream" && self.journal.is_some();
+        let early: Vec<Message> = early.into_iter().filter(|message| !text(message)).collect();
+        early.into_iter().for_each(|message| self.message(message));
     }
 
     /// An ipykernel that waits in `await` has taken note of the interrupt, and obeys when anything

@@ -91,12 +91,6 @@ impl Codec {
         }
     }
 
-    /// What stands for this client in the kernel's eyes.
-    #[must_use]
-    pub fn session(&self) -> &str {
-        &self.session
-    }
-
     /// Encodes a request: its id, and its frames.
     ///
     /// # Errors
@@ -121,8 +115,23 @@ impl Codec {
     ) -> serde_json::Result<(String, Vec<Bytes>)> {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}_{number}", self.session);
+        let frames = self.request_as(&id, subshell, kind, content)?;
+        Ok((id, frames))
+    }
+
+    /// Encodes a request that bears this id.
+    ///
+    /// # Errors
+    /// When `content` cannot be written as JSON.
+    pub fn request_as(
+        &self,
+        id: &str,
+        subshell: Option<&str>,
+        kind: &str,
+        content: &impl Serialize,
+    ) -> serde_json::Result<Vec<Bytes>> {
         let header = RequestHeader {
-            msg_id: &id,
+            msg_id: id,
             session: &self.session,
             username: "husk",
             date: clock::iso(SystemTime::now()),
@@ -139,7 +148,7 @@ impl Codec {
         let signature = ids::hex(self.sign(&parts).as_ref());
         let mut frames = vec![Bytes::from_static(DELIMITER), Bytes::from(signature)];
         frames.extend(parts);
-        Ok((id, frames))
+        Ok(frames)
     }
 
     /// Decodes and verifies what a kernel sent.

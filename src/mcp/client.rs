@@ -31,7 +31,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Server, identity::REPEAT, progress::STREAM, reset, resources, transport::lines::LONGEST_MESSAGE,
+    Server, identity::REPEAT, progress::STREAM, reset, resources, stop,
+    transport::lines::LONGEST_MESSAGE,
 };
 use crate::{base::ids::SessionName, sandbox::MAX_TIMEOUT};
 
@@ -157,15 +158,26 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; a server takes this only over its user's own socket.
     pub async fn reset_guards(&self, session: Option<&str>) -> Result<WasReset, ClientError> {
+        let told = self.ask_as_user(reset::METHOD, session).await?;
+        serde_json::from_value(told).map_err(|_| ClientError::Answer)
+    }
+
+    /// Ends the kernel of a session.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a server takes this only over its user's own socket.
+    pub async fn stop_session(&self, session: &str) -> Result<(), ClientError> {
+        self.ask_as_user(stop::METHOD, Some(session)).await.map(drop)
+    }
+
+    /// Asks what only this user may ask.
+    async fn ask_as_user(&self, method: &str, session: Option<&str>) -> Result<Value, ClientError> {
         let which = json!({ "session": session });
-        let request = CustomRequest::new(reset::METHOD, Some(which));
-        let request = ClientRequest::CustomRequest(request);
+        let request = ClientRequest::CustomRequest(CustomRequest::new(method, Some(which)));
         let handle =
             self.service.send_cancellable_request(request, PeerRequestOptions::no_options());
         match handle.await.map_err(failed)?.await_response().await.map_err(failed)? {
-            ServerResult::CustomResult(told) => {
-                serde_json::from_value(told.0).map_err(|_| ClientError::Answer)
-            }
+            ServerResult::CustomResult(told) => Ok(told.0),
             _ => Err(ClientError::Answer),
         }
     }

@@ -15,6 +15,7 @@ mod progress;
 pub mod reply;
 mod reset;
 mod resources;
+mod stop;
 mod task;
 pub mod tools;
 pub mod transport;
@@ -265,6 +266,9 @@ impl ServerHandler for Server {
     ) -> Result<CustomResult, ErrorData> {
         if self.is_user && request.method == reset::METHOD {
             return reset::reset(&self.context.guards, &request);
+        }
+        if self.is_user && request.method == stop::METHOD {
+            return stop::stop(&self.context.sandboxes, &request).await;
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
     }

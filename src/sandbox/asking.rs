@@ -55,7 +55,7 @@ impl Confined for Asking {
 impl Asking {
     async fn run(&self, python: &Path, args: &[&str]) -> Result<String, Error> {
         let run = Run::make().map_err(Error::Run)?;
-        let workspace = run.folder.path().join("w");
+        let workspace = run.folder.join("w");
         std::fs::create_dir(&workspace).map_err(Error::Files)?;
         let answer = run.outer.join("answer");
         std::fs::write(&answer, "").map_err(Error::Files)?;

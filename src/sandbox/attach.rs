@@ -62,7 +62,9 @@ impl Launcher {
             name,
             launched: false,
             interrupts_by_message: true,
-            _run: run,
+            hold: None,
+            connection: None,
+            run,
         })
     }
 }

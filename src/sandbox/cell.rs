@@ -71,6 +71,8 @@ pub struct Outcome {
     pub cause: Option<String>,
     /// What it did not reach of the network, and what would open it.
     pub blocked: Vec<String>,
+    /// What else is to be told, of the session.
+    pub news: Vec<String>,
     /// Why it is not in the session's notebook, when it is not.
     pub unrecorded: Option<String>,
 }

@@ -5,12 +5,15 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     cell::CellRun,
     clock,
     launch::Kernel,
+    lodging::Lodging,
+    reaper,
     stop::{self, Stopped},
 };
 use crate::{
@@ -33,6 +36,8 @@ pub enum Status {
     Cancelled,
     /// The kernel died under it.
     KernelDied,
+    /// It ended, or goes on, without a server that saw it.
+    Unseen,
 }
 
 /// Why a cell is stopped from outside.
@@ -58,6 +63,12 @@ pub(super) struct Bounds<'a> {
     pub(super) run: &'a CellRun,
     /// The server ends.
     pub(super) closing: &'a CancellationToken,
+    /// Whether the kernel then goes on without it.
+    pub(super) leaves: bool,
+    /// Another server takes the session over.
+    pub(super) lodging: &'a Lodging,
+    /// When the kernel's life-time is over.
+    pub(super) expires: Option<Instant>,
 }
 
 /// The end of a cell as the session's task saw it.
@@ -69,7 +80,17 @@ pub(super) struct End {
     pub(super) cause: Option<String>,
 }
 
+/// Why a kernel is ended whose session another server has.
+pub(super) const TAKEN_OVER: &str =
+    "another server has taken the session over, because this one did not answer for a while";
+
 impl End {
+    /// The cell's end was not seen; the kernel lives.
+    pub(super) fn unseen(why: &str) -> Self {
+        let cause = Some(why.to_owned());
+        Self { status: Status::Unseen, finished: None, stopped: None, exit: None, cause }
+    }
+
     /// Whether the kernel is gone.
     pub(super) fn dead(&self) -> bool {
         self.exit.is_some()
@@ -82,7 +103,7 @@ pub(super) async fn until_the_end(
     mut execution: Execution,
     bounds: Bounds<'_>,
 ) -> End {
-    let Bounds { timeout, grace, run, closing } = bounds;
+    let Bounds { timeout, grace, run, closing, leaves, lodging, expires } = bounds;
     let mut declined = false;
     let stopping = tokio::select! {
         finished = execution.finished() => return ended(kernel, finished).await,
@@ -101,6 +122,9 @@ pub(super) async fn until_the_end(
             }
             Stop::Restarted => return restarted(kernel, execution).await,
         },
+        () = lodging.lost() => return broken(kernel, execution, TAKEN_OVER.to_owned()).await,
+        () = reaper::at(expires) => return broken(kernel, execution, reaper::EXPIRED.to_owned()).await,
+        () = closing.cancelled(), if leaves => return End::unseen("husk is shutting down; the cell goes on"),
         () = closing.cancelled() => return broken(kernel, execution, "husk is shutting down".to_owned()).await,
     };
     let stop::Leaves { stopped, exit, finished } = stop::stop(kernel, &mut execution, grace).await;

@@ -14,17 +14,22 @@ use tokio_util::sync::CancellationToken;
 use super::{
     CellSettings, Source,
     cell::{CellRun, Outcome, Phase},
-    course::{self, Bounds, Stop},
+    course::{self, Bounds, End, Stop},
     inspect::Asked,
-    launch::{Kernel, LaunchError, Launcher},
+    launch::{Kernel, LaunchError, Launcher, Wish},
+    left::{LeftCell, Policy},
+    lodging::{Lodging, Started},
+    reaper,
     scribe::Scribe,
     session::{Failed, Order, Restart, Shown, Snapshot},
     state::{Happened, Life},
 };
 use crate::{
-    base::ids::SessionName,
-    kernel::{Execute, Watch},
+    base::ids::{self, SessionName},
+    kernel::{Execute, Execution, Watch},
 };
+
+mod earlier;
 
 /// How long late output is gathered before it is recorded.
 const GATHER: Duration = Duration::from_millis(200);
@@ -38,8 +43,13 @@ pub(super) struct Keeper {
     closing: CancellationToken,
     shown: Arc<Shown>,
     life: Life,
+    lodging: Lodging,
     cells: u64,
     kernel: Option<Kernel>,
+    /// When the kernel was started, and used last.
+    times: (Instant, Instant),
+    /// What is to be told with the next cell.
+    news: Vec<String>,
     restarts: mpsc::UnboundedReceiver<Restart>,
     /// Tells of output after the end of a cell.
     late: Option<watch::Receiver<u64>>,
@@ -49,7 +59,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(
         (name, source): (SessionName, Source),
-        launcher: Arc<Launcher>,
+        (launcher, lodging): (Arc<Launcher>, Lodging),
         (settings, closing): (CellSettings, CancellationToken),
         shown: Arc<Shown>,
         restarts: mpsc::UnboundedReceiver<Restart>,
@@ -63,8 +73,11 @@ impl Keeper {
             closing,
             shown,
             life: Life::default(),
+            lodging,
             cells: 0,
             kernel: None,
+            times: (Instant::now(), Instant::now()),
+            news: Vec::new(),
             restarts,
             late: None,
             scribe,
@@ -74,6 +87,7 @@ impl Keeper {
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let closing = self.closing.clone();
         loop {
+            let due = self.due();
             tokio::select! {
                 biased;
                 () = closing.cancelled() => break,
@@ -82,6 +96,8 @@ impl Keeper {
                     tracing::warn!(session = %self.name, end, "an idle kernel is gone");
                     self.gone();
                 }
+                () = self.lodging.lost() => self.overtaken().await,
+                () = reaper::at(due.map(|(at, _)| at)) => self.reaped(due).await,
                 () = late(&mut self.late) => self.write_late().await,
                 order = inbox.recv() => match order {
                     Some(Order::Warm) => drop(self.ready().await),
@@ -97,9 +113,8 @@ impl Keeper {
                 run.ends(Phase::Dropped);
             }
         }
-        if let Some(kernel) = self.kernel.take() {
-            kernel.end().await;
-        }
+        let kernel = self.kernel.take();
+        self.lodging.leave(kernel, false).await;
     }
 
     async fn serve(&mut self, run: &Arc<CellRun>) {
@@ -121,13 +136,7 @@ impl Keeper {
             return run.ends(Phase::Dropped);
         }
         let Some(outcome) = self.execute(run).await else { return run.ends(Phase::Dropped) };
-        run.output.settle();
-        let outcome = match &mut self.scribe {
-            Some(scribe) => scribe.write(run, outcome).await,
-            None => Arc::new(outcome),
-        };
-        run.ends(Phase::Over(outcome));
-        self.write_late().await;
+        self.conclude(run, outcome).await;
         let own = !matches!(self.source, Source::File(_));
         if self.kernel.is_none() && own && self.restarts.is_empty() && !self.closing.is_cancelled()
         {
@@ -136,57 +145,143 @@ impl Keeper {
         }
     }
 
+    /// A cell is over: it is written down, and then told.
+    async fn conclude(&mut self, run: &Arc<CellRun>, outcome: Outcome) {
+        run.output.settle();
+        let outcome = match &mut self.scribe {
+            Some(scribe) => scribe.write(run, outcome).await,
+            None => Arc::new(outcome),
+        };
+        run.ends(Phase::Over(outcome));
+        self.write_late().await;
+    }
+
     async fn write_late(&mut self) {
         if let Some(scribe) = &mut self.scribe {
             scribe.write_late().await;
         }
     }
 
-    async fn restart(&mut self, answer: Restart) {
-        if let Some(kernel) = self.kernel.take() {
-            kernel.end().await;
-            self.gone();
+    async fn restart(&mut self, Restart { fresh, source, answer }: Restart) {
+        // What an earlier server has left is no fresh one.
+        self.lodging.discard();
+        if let Some(source) = source {
+            self.lodging.changes(Policy::of(&self.launcher, &source));
+            self.source = source;
         }
-        let ready = self.ready().await;
+        self.end_kernel().await;
+        let ready = match fresh {
+            true => self.ready().await,
+            false => {
+                self.lodging.leave(None, true).await;
+                Ok(())
+            }
+        };
         // Whoever gave up does not read it.
         let _ = answer.send(ready.map(|()| self.life.generation));
     }
 
-    /// Sees to it that a kernel runs.
-    async fn ready(&mut self) -> Result<(), Failed> {
-        if self.kernel.is_some() {
-            return Ok(());
+    async fn end_kernel(&mut self) {
+        if let Some(kernel) = self.kernel.take() {
+            kernel.end().await;
+            self.gone();
         }
+    }
+
+    /// Another server has the session, and may have a kernel of it.
+    async fn overtaken(&mut self) {
+        self.lodging.forget();
+        self.end_kernel().await;
+        self.news.push(format!("the kernel was ended: {}", course::TAKEN_OVER));
+    }
+
+    /// When the idle kernel has had its time, and why.
+    fn due(&self) -> Option<(Instant, &'static str)> {
+        let (born, used) = self.times;
+        let own = self.kernel.as_ref().is_some_and(|kernel| kernel.body.is_own());
+        reaper::due(&self.launcher.sessions, born, used).filter(|_| own)
+    }
+
+    async fn reaped(&mut self, due: Option<(Instant, &str)>) {
+        let Some((_, why)) = due else { return };
+        tracing::info!(session = %self.name, why, "an idle kernel is ended");
+        self.end_kernel().await;
+        self.news.push(format!("the kernel was ended: {why}"));
+    }
+
+    /// Sees to it that a kernel runs, and that it runs nothing.
+    async fn ready(&mut self) -> Result<(), Failed> {
+        // A kernel that was found again may run a cell, and end with it.
+        while self.kernel.is_none() {
+            let execution = self.start().await?;
+            if let Some(execution) = execution {
+                self.finish_earlier(execution).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Comes to a kernel; the cell that it runs, if it was found again.
+    async fn start(&mut self) -> Result<Option<Execution>, Failed> {
         self.happened(Happened::StartBegan);
         let workspace = self.shown.snapshot.borrow().workspace.clone();
-        let launched = tokio::select! {
-            launched = self.launcher.launch(&self.name, &self.source, &workspace, &self.shown.says) => launched,
+        let wish = Wish {
+            session: &self.name,
+            from: &self.source,
+            workspace: &workspace,
+            says: &self.shown.says,
+            claim: None,
+        };
+        let (name, shown) = (&self.name, &self.shown);
+        let follow = |cell: &LeftCell| earlier::follow(name, shown, cell);
+        let started = tokio::select! {
+            started = self.lodging.start(&self.launcher, wish, &follow) => started,
             () = self.closing.cancelled() => Err(LaunchError::Closing),
         };
-        match launched {
-            Ok(kernel) => {
-                let facts = kernel.facts.clone();
-                self.shown.asked.send_replace(Some(Asked {
-                    line: kernel.client.line(),
-                    info: kernel.client.info().clone(),
-                    launched: kernel.launched,
-                    own: kernel.body.is_own(),
-                    generation: self.life.generation + 1,
-                }));
-                if let Some(scribe) = &self.scribe {
-                    scribe.record().kernel(&kernel.name, kernel.client.info());
-                }
-                self.late = Some(kernel.client.late());
-                self.kernel = Some(kernel);
-                self.happened(Happened::Ready);
-                self.publish(|snapshot| snapshot.facts = Some(facts));
-                Ok(())
-            }
+        match started {
+            Ok(started) => Ok(self.started(started)),
             Err(error) => {
                 self.happened(Happened::StartFailed(error.to_string()));
                 Err(Failed { session: self.name.clone(), source: Arc::new(error) })
             }
         }
+    }
+
+    fn started(&mut self, started: Started) -> Option<Execution> {
+        let Started { kernel, generation, found, execution, lost, news } = started;
+        self.news.extend(news);
+        let age = kernel.facts.started.elapsed().unwrap_or_default();
+        let now = Instant::now();
+        self.times = (now.checked_sub(age).unwrap_or(now), now);
+        self.lodging.kept(&kernel, self.left());
+        let facts = kernel.facts.clone();
+        self.shown.asked.send_replace(Some(Asked {
+            line: kernel.client.line(),
+            info: kernel.client.info().clone(),
+            launched: kernel.launched,
+            own: kernel.body.is_own(),
+            generation,
+        }));
+        if let Some(scribe) = &self.scribe {
+            scribe.record().kernel(&kernel.name, kernel.client.info());
+        }
+        self.late = Some(kernel.client.late());
+        self.kernel = Some(kernel);
+        if !found {
+            self.life.follows(generation.saturating_sub(1), lost);
+        }
+        self.happened(if found { Happened::Found(generation) } else { Happened::Ready });
+        let (keep, own) = (self.lodging.keep(), self.lodging.own().map(str::to_owned));
+        self.publish(|snapshot| {
+            (snapshot.facts, snapshot.keep, snapshot.own) = (Some(facts), keep, own);
+        });
+        execution
+    }
+
+    /// How long the kernel may live on.
+    fn left(&self) -> Option<Duration> {
+        let expires = reaper::expires(&self.launcher.sessions, self.times.0)?;
+        Some(expires.saturating_duration_since(Instant::now()))
     }
 
     /// Runs a cell in the kernel; `None` if it was stopped before it began.
@@ -196,35 +291,56 @@ impl Keeper {
         }
         self.cells += 1;
         self.happened(Happened::CellBegan);
-        let generation = self.life.generation;
         let kernel = self.kernel.as_ref()?;
-        let (begun, started) = (Instant::now(), SystemTime::now());
+        let begun = (Instant::now(), SystemTime::now());
         let refusals = kernel.facts.refusals();
         // Whoever asks for a fresh kernel stops the cell only if it sees it running.
         if !self.restarts.is_empty() {
             run.stop(Stop::Restarted);
         }
+        let request = ids::random_hex(16);
+        let left = || earlier::left(run, request.clone(), begun.1);
+        self.lodging.cell_begins(kernel, self.cells, left);
         let execution = kernel.client.execute(Execute {
+            request: request.clone(),
             code: run.cell.code.clone(),
             output: Arc::clone(&run.output),
             watch: Some(Arc::<CellRun>::clone(run) as Arc<dyn Watch>),
             asks: run.cell.asks,
         });
-        let bounds = Bounds {
+        let end = course::until_the_end(kernel, execution, self.bounds(run)).await;
+        let failure = end.finished.as_ref().and_then(|finished| finished.failure.as_ref());
+        let blocked = kernel.facts.not_reached(refusals, failure);
+        Some(Outcome { blocked, ..self.ended(end, begun) })
+    }
+
+    fn bounds<'a>(&'a self, run: &'a CellRun) -> Bounds<'a> {
+        Bounds {
             timeout: run.cell.timeout,
             grace: Duration::from_secs_f64(self.settings.interrupt_grace),
             run,
             closing: &self.closing,
-        };
-        let end = course::until_the_end(kernel, execution, bounds).await;
-        let failure = end.finished.as_ref().and_then(|finished| finished.failure.as_ref());
-        let blocked = kernel.facts.not_reached(refusals, failure);
+            leaves: self.lodging.keep() > Duration::ZERO,
+            lodging: &self.lodging,
+            expires: reaper::expires(&self.launcher.sessions, self.times.0),
+        }
+    }
+
+    /// The cell that began then is over.
+    fn ended(&mut self, end: End, (begun, started): (Instant, SystemTime)) -> Outcome {
+        let generation = self.life.generation;
+        self.times.1 = Instant::now();
         if end.dead() {
             self.gone();
         } else {
+            // One that goes on without this server has not ended.
+            if let Some(kernel) = self.kernel.as_ref().filter(|_| !self.closing.is_cancelled()) {
+                self.lodging.cell_ended(kernel);
+                self.lodging.kept(kernel, self.left());
+            }
             self.happened(Happened::CellEnded);
         }
-        Some(Outcome {
+        Outcome {
             status: end.status,
             started,
             duration: begun.elapsed(),
@@ -235,13 +351,15 @@ impl Keeper {
             exit: end.exit,
             foreign: matches!(self.source, Source::File(_)),
             cause: end.cause,
-            blocked,
+            blocked: Vec::new(),
+            news: std::mem::take(&mut self.news),
             unrecorded: None,
-        })
+        }
     }
 
     fn gone(&mut self) {
         self.kernel = None;
+        self.lodging.gone();
         self.shown.asked.send_replace(None);
         self.happened(Happened::Gone);
         self.publish(|snapshot| snapshot.facts = None);

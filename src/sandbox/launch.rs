@@ -6,28 +6,32 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use super::failure::LaunchError;
 use super::{
-    LaunchSettings, Source,
+    LaunchSettings, SessionSettings, Source,
     body::Body,
     isolate::{self, Tried},
+    left::{self, Place},
     plan::{Plan, Program},
     python::{self, Interpreter, Progress, Wanted},
     run_folder::{Run, RunError},
+    state::tenure::Step,
+    tenancy::{Held, TenancyError},
 };
 use crate::{
     base::ids::SessionName,
     jail::{self, Process, choose::Choice},
     kernel::{
-        Client, ConnectError, Info,
-        connection::{Connection, ConnectionError, Wire},
+        Client, Info,
+        connection::{Connection, Wire},
         journal::Journal,
         output, relay,
         spec::{self, Spec},
@@ -49,6 +53,8 @@ type Found = BTreeMap<(Option<PathBuf>, bool), Interpreter>;
 pub struct Launcher {
     /// Bounds and packages.
     pub settings: LaunchSettings,
+    /// How long kernels live.
+    pub sessions: SessionSettings,
     /// The kernelspec to start instead of Python.
     pub kernel: Option<String>,
     /// Where an interpreter is looked for.
@@ -86,7 +92,54 @@ pub(super) struct Kernel {
     /// Whether husk's own launcher runs it.
     pub(super) launched: bool,
     pub(super) interrupts_by_message: bool,
-    pub(super) _run: Run,
+    /// What holds it, where husk started it.
+    pub(super) hold: Option<Hold>,
+    /// How it is spoken to, where husk started it.
+    pub(super) connection: Option<Connection>,
+    pub(super) run: Run,
+}
+
+/// What a kernel may touch, and why that level was chosen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Hold {
+    pub(super) plan: jail::Plan,
+    pub(super) choice: Choice,
+}
+
+/// What is to be started.
+#[derive(Clone, Copy)]
+pub(super) struct Wish<'a> {
+    pub(super) session: &'a SessionName,
+    pub(super) from: &'a Source,
+    pub(super) workspace: &'a Path,
+    /// What takes long is said here.
+    pub(super) says: &'a watch::Sender<String>,
+    /// Under which claim, where others may want the session.
+    pub(super) claim: Option<Claim<'a>>,
+}
+
+/// The claim under which a kernel is started, and the file that its server has locked.
+#[derive(Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) held: &'a Held,
+    pub(super) owner: &'a Path,
+}
+
+impl Claim<'_> {
+    /// Writes down where the kernel will be, before there is any.
+    async fn placed(&self, run: &Run) -> Result<(), LaunchError> {
+        let failed = |source| RunError { path: run.folder.clone(), source };
+        left::own(run, self.owner).map_err(failed).map_err(LaunchError::Run)?;
+        let place = Place { run: run.folder.clone(), init: None };
+        match self.held.step(Step::Placed(place.text())).await {
+            Ok(false) => Err(LaunchError::Tenancy(TenancyError::Overtaken)),
+            // A store that fails is told when the kernel is ready.
+            Ok(true) | Err(_) => {
+                jail::fault_point("placed");
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What is known of a kernel that runs.
@@ -129,109 +182,10 @@ impl Facts {
     }
 }
 
-/// Why there is no kernel.
-#[derive(Debug, thiserror::Error)]
-pub enum LaunchError {
-    /// No interpreter.
-    #[error("no Python to run the kernel on")]
-    Python(#[source] python::Error),
-    /// No kernelspec of that name.
-    #[error("no such kernel")]
-    Spec(#[source] spec::NotFound),
-    /// The run folder could not be made.
-    #[error("no place for the kernel's sockets")]
-    Run(#[source] RunError),
-    /// The workspace could not be made.
-    #[error("cannot make the workspace `{}`", .path.display())]
-    Workspace {
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The connection could not be prepared.
-    #[error("cannot prepare the kernel's connection")]
-    Connection(#[source] ConnectionError),
-    /// No isolation that may be used works here.
-    #[error("cannot isolate the kernel")]
-    Isolation(#[source] jail::Unavailable),
-    /// The settings open too much, or promise what the level cannot give.
-    #[error("cannot isolate the kernel as the settings say")]
-    Refused(#[source] jail::plan::Refused),
-    /// The kernel is not isolated as it should be.
-    #[error("the kernel was started and ended again")]
-    Unproven(#[source] jail::choose::Unproven),
-    /// The kernel speaks TCP only.
-    #[error(
-        "this kernel can only be spoken to over TCP, which level `landlock` denies without \
-         `sandbox.network = \"full\"`; level `namespaces` needs no such permission"
-    )]
-    NoTcp,
-    /// The proxy cannot be served.
-    #[error("cannot serve the kernel's way to the network")]
-    Proxy(#[source] io::Error),
-    /// The process could not be started.
-    #[error("cannot start the kernel's process")]
-    Spawn(#[source] jail::SpawnError),
-    /// The process ended before it answered.
-    #[error("`{program}` ended with {exit} before it answered{}", said(.log))]
-    Died {
-        /// What was started.
-        program: String,
-        /// How it ended.
-        exit: jail::Exit,
-        /// What it had written.
-        log: String,
-    },
-    /// The kernel did not answer in time.
-    #[error(
-        "`{program}` did not answer within {seconds} s (setting `launch.timeout`){}", said(.log)
-    )]
-    Late {
-        /// What was started.
-        program: String,
-        /// The bound.
-        seconds: f64,
-        /// What it had written.
-        log: String,
-    },
-    /// The channels failed.
-    #[error("cannot talk to `{program}`")]
-    Connect {
-        /// What was started.
-        program: String,
-        /// The cause.
-        source: ConnectError,
-    },
-    /// A kernel that somebody else started does not answer.
-    #[error("no kernel answers at `{}`", .file.display())]
-    Absent {
-        /// Its connection file.
-        file: PathBuf,
-        /// The cause, when it is more than silence.
-        source: Option<ConnectError>,
-    },
-    /// The server ends.
-    #[error("husk is shutting down")]
-    Closing,
-}
-
-fn said(log: &str) -> String {
-    match log.trim() {
-        "" => "; it wrote nothing".to_owned(),
-        log => format!("; it wrote:\n{log}"),
-    }
-}
-
 impl Launcher {
-    /// Starts a kernel for `session` in `workspace`; what takes long is said through `says`.
-    pub(super) async fn launch(
-        &self,
-        session: &SessionName,
-        from: &Source,
-        workspace: &Path,
-        says: &watch::Sender<String>,
-    ) -> Result<Kernel, LaunchError> {
+    /// Starts a kernel, as it is wished.
+    pub(super) async fn launch(&self, wish: &Wish<'_>) -> Result<Kernel, LaunchError> {
+        let Wish { from, workspace, says, .. } = *wish;
         let name = match from {
             Source::File(file) => return self.attach(file).await,
             Source::Spec(name) => Some(name),
@@ -248,10 +202,10 @@ impl Launcher {
             .map_err(|source| LaunchError::Workspace { path: workspace.to_owned(), source })?;
         let choice = self.choice(&program, workspace).await?;
         let (first, second) = program.wires();
-        let started = self.attempt(&program, &choice, first, session, workspace).await;
+        let started = self.attempt(&program, &choice, first, wish).await;
         match (started, second) {
             (Err(LaunchError::Died { .. }), Some(second)) => {
-                self.attempt(&program, &choice, second, session, workspace).await
+                self.attempt(&program, &choice, second, wish).await
             }
             (started, _) => started,
         }
@@ -263,11 +217,14 @@ impl Launcher {
         program: &Program,
         choice: &Choice,
         wire: Wire,
-        session: &SessionName,
-        workspace: &Path,
+        wish: &Wish<'_>,
     ) -> Result<Kernel, LaunchError> {
+        let Wish { session, workspace, .. } = *wish;
         record::make_folder(&self.notebook, workspace);
         let run = Run::make().map_err(LaunchError::Run)?;
+        if let Some(claim) = &wish.claim {
+            claim.placed(&run).await?;
+        }
         let (jail, wire) = self.confinement(choice, program, wire, workspace, &run)?;
         let seen = jail.seen_run(&run.outer);
         let connection = Connection::prepare(&run.outer, &seen, &run.inner, wire)
@@ -275,7 +232,7 @@ impl Launcher {
         let environment = self.variables(&jail);
         let plan = program.plan(&run, &jail, environment).map_err(LaunchError::Run)?;
         tracing::debug!(%session, ?wire, level = %jail.level, command = ?plan.command, "starting a kernel");
-        self.start(plan, jail, choice, run, &connection).await
+        self.start(plan, jail, choice, run, connection).await
     }
 
     /// The kernelspec that was asked for.
@@ -329,7 +286,7 @@ impl Launcher {
         jail: jail::Plan,
         choice: &Choice,
         run: Run,
-        connection: &Connection,
+        connection: Connection,
     ) -> Result<Kernel, LaunchError> {
         let mut words = plan.command.into_iter();
         let program = words.next().unwrap_or_default();
@@ -338,7 +295,7 @@ impl Launcher {
             args: words.collect(),
             plan: jail,
             environment: plan.environment,
-            run_folder: run.folder.path().to_owned(),
+            run_folder: run.folder.clone(),
             init: self.init.clone(),
         };
         let limit = Duration::from_secs_f64(self.settings.timeout);
@@ -346,10 +303,11 @@ impl Launcher {
             Ok(spawned) => spawned.map_err(LaunchError::Spawn)?,
             Err(_elapsed) => return Err(LaunchError::Spawn(jail::SpawnError::Silent)),
         };
+        jail::fault_point("spawned");
         let proxy = isolate::way_out(&mut process, &command.plan)?;
         let isolation = choice.report(&command.plan, &process);
         let launched = plan.journal.is_some();
-        let client = self.connected(connection, plan.journal, &process, &program).await?;
+        let client = self.connected(&connection, plan.journal, &process, &program).await?;
         // One that died at once could not be looked at; of that its end is told.
         let isolation = isolation.map_err(LaunchError::Unproven)?;
         let facts = Facts {
@@ -367,7 +325,9 @@ impl Launcher {
             name: plan.name,
             launched,
             interrupts_by_message: plan.interrupts_by_message,
-            _run: run,
+            hold: Some(Hold { plan: command.plan, choice: choice.clone() }),
+            connection: Some(connection),
+            run,
         })
     }
 

@@ -12,14 +12,18 @@ mod claim;
 mod clock;
 mod course;
 mod error;
+mod failure;
 mod inspect;
 pub mod isolate;
 mod keeper;
 pub mod launch;
+mod left;
+mod lodging;
 mod plan;
 mod programs;
 pub mod python;
 mod reach;
+pub mod reaper;
 mod record;
 pub mod registry;
 pub mod run_folder;
@@ -50,8 +54,9 @@ pub use claim::Claim;
 pub use course::{Status, Stop};
 pub use error::SandboxError;
 pub use inspect::InspectError;
+pub use lodging::Keeping;
 pub use session::{Attended, Failed, Snapshot};
-pub use settings::{CellSettings, LaunchSettings};
+pub use settings::{CellSettings, LaunchSettings, SessionSettings};
 pub(crate) use settings::{MAX_TIMEOUT, PATIENCE};
 pub use stop::Stopped;
 
@@ -77,6 +82,9 @@ pub struct Sandboxes {
     workspace: PathBuf,
     /// The session that is attached to a kernel which somebody else started.
     attached: Option<(SessionName, PathBuf)>,
+    /// How named sessions are kept, and the session that has no name which others know.
+    keeping: Option<Keeping>,
+    unnamed: Option<SessionName>,
     closing: CancellationToken,
     changes: broadcast::Sender<Change>,
     /// Held for look-ups only; `None` once the server ends.
@@ -98,6 +106,8 @@ impl Sandboxes {
             cells,
             workspace,
             attached: None,
+            keeping: None,
+            unnamed: None,
             closing: CancellationToken::new(),
             changes: broadcast::Sender::new(CHANGES),
             sessions: Mutex::new(Some(Open::default())),
@@ -109,6 +119,19 @@ impl Sandboxes {
     pub fn attached(mut self, name: SessionName, file: PathBuf) -> Self {
         self.attached = Some((name, file));
         self
+    }
+
+    /// Sessions are kept for later servers, all but `unnamed`.
+    #[must_use]
+    pub fn keeping(mut self, keeping: Keeping, unnamed: Option<SessionName>) -> Self {
+        (self.keeping, self.unnamed) = (Some(keeping), unnamed);
+        self
+    }
+
+    /// How those of that name and source are kept.
+    fn keeping_of(&self, name: &SessionName, source: &Source) -> Option<Keeping> {
+        let others = self.unnamed.as_ref() != Some(name) && !matches!(source, Source::File(_));
+        self.keeping.clone().filter(|_| others)
     }
 
     fn source_of(&self, name: &SessionName) -> Source {
@@ -226,7 +249,28 @@ impl Sandboxes {
     /// # Errors
     /// [`SandboxError`] when there is no such session, or its kernel does not start.
     pub async fn restart(&self, name: &SessionName) -> Result<u64, SandboxError> {
-        self.open(name)?.restart().await
+        self.open(name)?.restart(true, None).await
+    }
+
+    /// The same for a session that may not be open yet: the kernel that an earlier server has left of
+    /// it is ended, too. From `source`, if that is given, its kernels come from now on.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when there is no room for it, or its kernel does not start.
+    pub async fn reset(
+        &self,
+        name: &SessionName,
+        source: Option<Source>,
+    ) -> Result<u64, SandboxError> {
+        self.session(name, None)?.restart(true, source).await
+    }
+
+    /// Ends the kernel of a session, whatever it does; the next cell starts a fresh one.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when there is no such session.
+    pub async fn stop(&self, name: &SessionName) -> Result<(), SandboxError> {
+        self.open(name)?.restart(false, None).await.map(drop)
     }
 
     /// The notebook of a session as JSON; nothing before its first cell, or when none is kept. Blocks.
@@ -311,9 +355,9 @@ impl Sandboxes {
         let open = sessions.as_mut().ok_or(SandboxError::Closing)?;
         if let Some(session) = open.by_name.get(name) {
             return match source {
-                Some(asked) if asked != session.source() => Err(SandboxError::OtherKernel {
+                Some(asked) if *asked != session.source() => Err(SandboxError::OtherKernel {
                     name: name.clone(),
-                    has: session.source().clone(),
+                    has: session.source(),
                     asked: asked.clone(),
                 }),
                 _ => Ok(session.clone()),
@@ -324,13 +368,15 @@ impl Sandboxes {
             let count = names.len();
             return Err(SandboxError::Full { name: name.clone(), count, open: names.join(", ") });
         }
+        let source = source.cloned().unwrap_or_else(|| self.source_of(name));
+        let keeping = self.keeping_of(name, &source);
         let (session, task) = Session::open(
             name.clone(),
-            source.cloned().unwrap_or_else(|| self.source_of(name)),
+            source,
             Arc::clone(&self.launcher),
             self.cells.clone(),
             self.workspace.clone(),
-            self.closing.clone(),
+            (keeping, self.closing.clone()),
             self.changes.clone(),
         );
         open.tasks.spawn(task);

@@ -151,6 +151,7 @@ fn word(status: Status) -> &'static str {
         Status::Interrupted => "interrupted",
         Status::Cancelled => "cancelled",
         Status::KernelDied => "kernel_died",
+        Status::Unseen => "unseen",
     }
 }
 

@@ -1,6 +1,13 @@
 //! Where one kernel's sockets, connection file and journal live while it runs.
 
-use std::{io, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
+};
+
+/// How their names begin.
+const PREFIX: &str = "husk-";
 
 /// A run folder that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,11 +23,21 @@ pub struct RunError {
 }
 
 /// The folders of one kernel: `k` is the kernel's, with `t` for what it keeps for a while, `s` the
-/// server's; removed when dropped.
+/// server's; removed when dropped, unless it is left for another server.
 pub(super) struct Run {
     pub(super) outer: PathBuf,
     pub(super) inner: PathBuf,
-    pub(super) folder: tempfile::TempDir,
+    pub(super) folder: PathBuf,
+    stays: bool,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.stays {
+            // Init removes it too, and may have been faster.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
 }
 
 impl Run {
@@ -30,17 +47,44 @@ impl Run {
         let failed = |source| RunError { path: base.clone(), source };
         let private = std::fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new()
-            .prefix("husk-")
+            .prefix(PREFIX)
             .rand_bytes(8)
             .permissions(private)
             .tempdir_in(&base)
             .map_err(failed)?;
-        let (outer, inner) = (folder.path().join("k"), folder.path().join("s"));
-        for path in [&outer, &inner, &outer.join("t"), &outer.join("t/home")] {
+        let run = Self::at(folder.keep());
+        let (outer, inner) = (&run.outer, &run.inner);
+        for path in [outer, inner, &outer.join("t"), &outer.join("t/home")] {
             std::fs::create_dir(path).map_err(failed)?;
         }
-        Ok(Self { outer, inner, folder })
+        Ok(run)
     }
+
+    /// Those of a kernel that runs already.
+    pub(super) fn at(folder: PathBuf) -> Self {
+        Self { outer: folder.join("k"), inner: folder.join("s"), folder, stays: false }
+    }
+
+    /// Leaves them.
+    pub(super) fn leave(mut self) {
+        self.stays = true;
+    }
+}
+
+/// The run folders of this user that are there, of whichever server.
+pub(super) fn all() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(run_base()).into_iter().flatten().flatten();
+    let ours = |path: &PathBuf| {
+        let named = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+        named
+            && std::fs::symlink_metadata(path).is_ok_and(|about| {
+                about.is_dir() && about.uid() == crate::jail::user_id() && about.mode() & 0o077 == 0
+            })
+            && path.join("s").is_dir()
+    };
+    entries.map(|entry| entry.path()).filter(ours).collect()
 }
 
 /// Where run folders are made: short, this machine's, this user's.

@@ -40,7 +40,18 @@ impl Server {
     /// # Errors
     /// [`NoServer`].
     pub fn open(data: &Path) -> Result<Self, NoServer> {
-        let folder = data.join(FOLDER);
+        Self::open_in(data.join(FOLDER))
+    }
+
+    /// Another one of this process, for who wants to hold something for itself.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub fn beside(&self) -> Result<Self, NoServer> {
+        Self::open_in(self.folder.clone())
+    }
+
+    fn open_in(folder: PathBuf) -> Result<Self, NoServer> {
         let name = format!("{}-{}", std::process::id(), ids::random_hex(6));
         match lock(&folder, &name) {
             Ok(lock) => Ok(Self { folder, name, _lock: lock }),

@@ -28,7 +28,10 @@ use super::{
     inspect::{self, Asked, InspectError, Subshell},
     keeper::Keeper,
     launch::{Facts, LaunchError, Launcher},
+    left::Policy,
+    lodging::{Keeping, Lodging},
     record::Record,
+    registry::Key,
     scribe::Scribe,
     state::State,
 };
@@ -76,6 +79,10 @@ pub struct Snapshot {
     pub last_activity: Option<SystemTime>,
     /// About the kernel that runs.
     pub facts: Option<Facts>,
+    /// How long the kernel outlives its server.
+    pub keep: Duration,
+    /// Why it is this server's own, where others may want the session.
+    pub own: Option<String>,
     /// What it uses at this moment.
     pub usage: Option<Usage>,
 }
@@ -87,6 +94,27 @@ pub(super) struct Shown {
     pub(super) says: watch::Sender<String>,
     /// The kernel that runs, for who asks it beside its cells.
     pub(super) asked: watch::Sender<Option<Asked>>,
+    /// The cell that an earlier server had begun in it.
+    pub(super) earlier: watch::Sender<Option<Arc<CellRun>>>,
+    output: crate::kernel::output::Settings,
+    spool: Arc<Spool>,
+}
+
+impl Shown {
+    /// Takes what a cell puts out.
+    pub(super) fn output(&self) -> Arc<Output> {
+        Arc::new(Output::new(self.output, Arc::clone(&self.spool)))
+    }
+
+    /// What takes long at a start, as it is said.
+    pub(super) fn says(&self) -> watch::Receiver<String> {
+        let mut says = self.says.subscribe();
+        // The last line of an earlier start says nothing to this call.
+        if self.snapshot.borrow().state == State::Starting && !says.borrow().is_empty() {
+            says.mark_changed();
+        }
+        says
+    }
 }
 
 /// What the keeper is asked.
@@ -95,8 +123,15 @@ pub(super) enum Order {
     Run(Arc<CellRun>),
 }
 
-/// A fresh kernel: the answer is its generation.
-pub(super) type Restart = oneshot::Sender<Result<u64, Failed>>;
+/// The kernel is to be ended.
+pub(super) struct Restart {
+    /// Whether a fresh one follows; otherwise the session has none until its next cell.
+    pub(super) fresh: bool,
+    /// Where kernels come from from now on, if that changes.
+    pub(super) source: Option<Source>,
+    /// The generation of the kernel that runs then, or ran last.
+    pub(super) answer: oneshot::Sender<Result<u64, Failed>>,
+}
 
 /// The handle to a session.
 #[derive(Clone)]
@@ -108,14 +143,13 @@ struct Inner {
     restarts: mpsc::UnboundedSender<Restart>,
     shown: Arc<Shown>,
     most_queued: usize,
-    output: crate::kernel::output::Settings,
-    spool: Arc<Spool>,
     /// Newest last. Held for look-ups only.
     cells: Mutex<Cells>,
     /// The newest loss of variables that an answer has told.
     told_loss: AtomicU64,
     subshell: Subshell,
-    source: Source,
+    /// Held for look-ups only.
+    source: Mutex<Source>,
     record: Option<Record>,
 }
 
@@ -169,7 +203,7 @@ impl Session {
         launcher: Arc<Launcher>,
         settings: CellSettings,
         workspace: PathBuf,
-        closing: CancellationToken,
+        (keeping, closing): (Option<Keeping>, CancellationToken),
         changes: broadcast::Sender<Change>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -187,14 +221,18 @@ impl Session {
             notebook: None,
             last_activity: None,
             facts: None,
+            keep: Duration::ZERO,
+            own: None,
             usage: None,
         };
         let shown = Arc::new(Shown {
             snapshot: watch::Sender::new(snapshot),
             says: watch::Sender::new(String::new()),
             asked: watch::Sender::new(None),
+            earlier: watch::Sender::new(None),
+            output: launcher.output,
+            spool: Arc::new(Spool::new(private, launcher.output.max_kept_bytes)),
         });
-        let output = launcher.output;
         let replay = Duration::from_secs(settings.replay_seconds);
         let inner = Inner {
             name: name.clone(),
@@ -202,8 +240,6 @@ impl Session {
             restarts,
             shown: Arc::clone(&shown),
             most_queued: settings.max_queued,
-            output,
-            spool: Arc::new(Spool::new(private, output.max_kept_bytes)),
             cells: Mutex::new(Cells {
                 given: 0,
                 all: VecDeque::new(),
@@ -212,18 +248,21 @@ impl Session {
             }),
             told_loss: AtomicU64::new(0),
             subshell: Subshell::default(),
-            source: source.clone(),
+            source: Mutex::new(source.clone()),
             record: record.clone(),
         };
         let scribe = record.map(|record| Scribe::new(name.clone(), record, changes));
+        let key = Key::new(&shown.snapshot.borrow().workspace, name.clone());
+        let lodging = Lodging::new(keeping, key, Policy::of(&launcher, &source));
         let bounds = (settings, closing);
-        let keeper = Keeper::new((name, source), launcher, bounds, shown, restarting, scribe);
+        let keeper =
+            Keeper::new((name, source), (launcher, lodging), bounds, shown, restarting, scribe);
         (Self(Arc::new(inner)), keeper.run(inbox))
     }
 
     /// Where its kernel comes from.
-    pub(super) fn source(&self) -> &Source {
-        &self.0.source
+    pub(super) fn source(&self) -> Source {
+        self.0.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn warm(&self) {
@@ -262,8 +301,8 @@ impl Session {
             return Err(SandboxError::QueueFull { session: session(), waiting });
         }
         cells.given += 1;
-        let output = Arc::new(Output::new(self.0.output, Arc::clone(&self.0.spool)));
-        let run = Arc::new(CellRun::new(session(), cells.given, cell, output, self.says()));
+        let (output, says) = (self.0.shown.output(), self.0.shown.says());
+        let run = Arc::new(CellRun::new(session(), cells.given, cell, output, says));
         if let Some(listener) = listener {
             run.listen(listener);
         }
@@ -281,24 +320,25 @@ impl Session {
 
     /// The cell of that number.
     pub(super) fn cell(&self, id: &str) -> Option<Arc<CellRun>> {
-        self.cells().all.iter().rev().find(|run| run.id() == id).cloned()
+        self.all_cells().into_iter().rev().find(|run| run.id() == id)
     }
 
     /// All cells that are remembered, oldest first.
     pub(super) fn all_cells(&self) -> Vec<Arc<CellRun>> {
-        self.cells().all.iter().cloned().collect()
+        let earlier = self.0.shown.earlier.borrow().clone();
+        earlier.into_iter().chain(self.cells().all.iter().cloned()).collect()
     }
 
     /// How many cells run before this one.
     pub(super) fn ahead(&self, run: &CellRun) -> usize {
         let before = |other: &&Arc<CellRun>| other.number < run.number && !other.is_over();
-        self.cells().all.iter().filter(before).count()
+        self.all_cells().iter().filter(before).count()
     }
 
     /// The cell under way.
     pub(super) fn running(&self) -> Option<Arc<CellRun>> {
-        let running = |run: &&Arc<CellRun>| matches!(run.phase(), Phase::Running { .. });
-        self.cells().all.iter().find(running).cloned()
+        let running = |run: &Arc<CellRun>| matches!(run.phase(), Phase::Running { .. });
+        self.all_cells().into_iter().find(running)
     }
 
     /// Cells other than `run` that have put something out after the answer that told their end.
@@ -306,7 +346,7 @@ impl Session {
         let late = |other: &&Arc<CellRun>| {
             other.number != run.number && other.end_was_told() && other.output.has_news()
         };
-        self.cells().all.iter().filter(late).cloned().collect()
+        self.all_cells().iter().filter(late).cloned().collect()
     }
 
     /// Whether this outcome is the first to be told that tells of a loss of variables.
@@ -318,17 +358,29 @@ impl Session {
         self.0.told_loss.fetch_max(outcome.lost, Ordering::Relaxed) < outcome.lost
     }
 
-    /// Ends the kernel, whatever it does, and starts a fresh one; its generation.
-    pub(super) async fn restart(&self) -> Result<u64, SandboxError> {
-        if matches!(self.0.source, Source::File(_)) {
+    /// Ends the kernel, whatever it does, and starts a fresh one, if that is wanted, which may come from
+    /// another source; the generation.
+    pub(super) async fn restart(
+        &self,
+        fresh: bool,
+        source: Option<Source>,
+    ) -> Result<u64, SandboxError> {
+        if matches!(self.source(), Source::File(_)) {
             return Err(SandboxError::Foreign { name: self.0.name.clone() });
         }
         let (answer, answered) = oneshot::channel();
-        self.0.restarts.send(answer).map_err(|_| SandboxError::Closing)?;
+        self.0
+            .restarts
+            .send(Restart { fresh, source: source.clone(), answer })
+            .map_err(|_| SandboxError::Closing)?;
         if let Some(run) = self.running() {
             run.stop(Stop::Restarted);
         }
-        Ok(answered.await.map_err(|_| SandboxError::Closing)??)
+        let generation = answered.await.map_err(|_| SandboxError::Closing)??;
+        if let Some(source) = source {
+            *self.0.source.lock().unwrap_or_else(PoisonError::into_inner) = source;
+        }
+        Ok(generation)
     }
 
     /// The session's notebook; nothing before its first cell, or when none is kept. Blocks.
@@ -349,16 +401,6 @@ impl Session {
         };
         let running = self.running();
         inspect::look(&asked, &facts, running.as_deref(), &self.0.subshell, variable, wait).await
-    }
-
-    /// What takes long at a start, as it is said.
-    fn says(&self) -> watch::Receiver<String> {
-        let mut says = self.0.shown.says.subscribe();
-        // The last line of an earlier start says nothing to this call.
-        if self.0.shown.snapshot.borrow().state == State::Starting && !says.borrow().is_empty() {
-            says.mark_changed();
-        }
-        says
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {

@@ -78,6 +78,46 @@ impl CellSettings {
     }
 }
 
+/// How long sessions and their kernels live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// Seconds that the kernel of a named session outlives its server; 0 ends it with the server, as
+    /// that of a session without a name always does.
+    pub keep_alive: f64,
+    /// Seconds without a cell after which a kernel is ended; unset means never.
+    pub idle_timeout: Option<f64>,
+    /// Seconds after its start at which a kernel is ended, whatever it does; unset means never.
+    pub max_age: Option<f64>,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { keep_alive: 1800.0, idle_timeout: None, max_age: None }
+    }
+}
+
+/// The longest time that a kernel is kept, in seconds: a week.
+const MAX_KEPT: f64 = 7.0 * 86_400.0;
+
+impl SessionSettings {
+    /// Values out of range: the field, and what is allowed.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(0.0..=MAX_KEPT).contains(&self.keep_alive) {
+            let wrong = format!("must be 0 to {MAX_KEPT} seconds, not {}", self.keep_alive);
+            faults.push(("keep_alive", wrong));
+        }
+        for (field, value) in [("idle_timeout", self.idle_timeout), ("max_age", self.max_age)] {
+            if let Some(value) = value.filter(|value| !(1.0..=366.0 * 86_400.0).contains(value)) {
+                faults.push((field, format!("must be 1 to 31622400 seconds, not {value}")));
+            }
+        }
+        faults
+    }
+}
+
 /// How kernels are started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -22,6 +22,7 @@ use std::{
 use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
 
 pub use error::StoreError;
+pub use open::FILE;
 pub use sessions::{SessionClaim, SessionHeld, SessionRow, SessionStep};
 pub use usage::{Arrival, MOST_PRINCIPALS, TotalRow, UsageChanges, UsageRow};
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::{NetworkOf, Settings, Store, StoreError, error, schema, watch::Watcher};
 
 /// The file's name in the data folder.
-const NAME: &str = "husk.sqlite";
+pub const FILE: &str = "husk.sqlite";
 
 /// Pause before a file that another process is just setting up is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,7 +31,7 @@ pub(super) async fn open(
     network_of: NetworkOf,
     settings: Settings,
 ) -> Result<Store, StoreError> {
-    let file = folder.join(NAME);
+    let file = folder.join(FILE);
     prepare(folder, &file, network_of)?;
     let options = SqliteConnectOptions::new()
         .filename(&file)

@@ -27,7 +27,7 @@ pub struct SessionRow {
     pub lease_until: u64,
     /// How many kernels it has had.
     pub generation: u64,
-    /// Number of its last cell.
+    /// Number of the last cell of its kernel.
     pub cells: u64,
     /// Where its kernel is.
     pub place: Option<String>,
@@ -171,7 +171,8 @@ macro_rules! step {
 
 const PLACED: &str = step!("place = ?5", "'starting'");
 const READY: &str = step!(
-    "stage = 'idle', place = ?5, generation = ?6, error = NULL, attempts = 0, retry_at = 0",
+    "stage = 'idle', place = ?5, cells = CASE generation WHEN ?6 THEN cells ELSE 0 END,
+        generation = ?6, error = NULL, attempts = 0, retry_at = 0",
     "'starting'"
 );
 const CELL_BEGAN: &str = step!("stage = 'busy', cells = ?5", "'idle'");

@@ -61,7 +61,10 @@ impl Home {
 
     /// A second process; its files are those in the home.
     fn run(&self, args: &[&str]) -> Ran {
-        let output = self.husk().args(args).current_dir(self.0.path()).output().unwrap();
+        let mut command = self.husk();
+        // Sessions that wait for a server are told, too: none of the user who runs the tests.
+        command.env("HUSK_DATA_DIR", self.0.path().join("data"));
+        let output = command.args(args).current_dir(self.0.path()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }

@@ -52,13 +52,14 @@ fn the_tool_list_is_short_and_whole() {
         "notebook_interrupt",
         "notebook_inspect",
         "sandbox_status",
+        "sandbox_reset",
         "usage",
     ];
     assert_eq!(names, all);
     for tool in tools {
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
-        // It answers as notebook_run_cell does.
-        if tool["name"] != "notebook_wait_cell" {
+        // They answer as notebook_run_cell and notebook_interrupt do.
+        if tool["name"] != "notebook_wait_cell" && tool["name"] != "sandbox_reset" {
             assert_eq!(tool["outputSchema"]["type"], "object", "{tool}");
         }
         for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {

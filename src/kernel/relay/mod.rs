@@ -69,7 +69,7 @@ impl Settings {
 }
 
 /// Where a kernel listens on one channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Endpoint {
     /// A unix socket.
     Ipc(std::path::PathBuf),

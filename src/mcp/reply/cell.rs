@@ -40,7 +40,7 @@ pub struct Totals {
     next: u64,
 }
 
-/// Where a cell is, or how it ended.
+// Where a cell is, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum StatusWord {
@@ -50,9 +50,11 @@ enum StatusWord {
     Interrupted,
     Cancelled,
     KernelDied,
-    /// It goes on.
+    // No server saw its end.
+    Unseen,
+    // It goes on.
     Running,
-    /// It waits for its turn or for its kernel.
+    // It waits for its turn or for its kernel.
     Queued,
 }
 
@@ -157,7 +159,7 @@ impl Reply {
 fn ended(outcome: &Outcome, notes: &[String]) -> Ending {
     match outcome.status {
         Status::Ok => Ending::Done,
-        Status::Error | Status::Interrupted => Ending::Raised,
+        Status::Error | Status::Interrupted | Status::Unseen => Ending::Raised,
         Status::Timeout => Ending::TimedOut,
         Status::Cancelled => Ending::GivenUp,
         Status::KernelDied => Ending::Fault(notes.first().cloned().unwrap_or_default()),
@@ -220,6 +222,7 @@ fn word(status: Status) -> StatusWord {
         Status::Interrupted => StatusWord::Interrupted,
         Status::Cancelled => StatusWord::Cancelled,
         Status::KernelDied => StatusWord::KernelDied,
+        Status::Unseen => StatusWord::Unseen,
     }
 }
 

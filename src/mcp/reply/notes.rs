@@ -42,6 +42,7 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
             notes.push(format!("cancelled: the cell was stopped after {seconds:.1} s by {how}"));
         }
         Status::KernelDied => notes.push(death(outcome)),
+        Status::Unseen => notes.push(outcome.cause.clone().unwrap_or_default()),
     }
     if outcome.status == Status::Ok && outcome.cause.is_some() {
         notes.push(death(outcome));
@@ -60,7 +61,7 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
     } else if outcome.stopped.is_some_and(|stopped| stopped != Stopped::LeftBehind) {
         notes.push("variables are kept".to_owned());
     }
-    notes.extend(outcome.blocked.iter().cloned());
+    notes.extend(outcome.blocked.iter().chain(&outcome.news).cloned());
     if let Some(why) = &outcome.unrecorded {
         notes.push(format!("not recorded in the notebook: {why}"));
     }

@@ -36,12 +36,11 @@ pub const TOOL: Definition = Definition {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
-    /// The session.
     #[serde(default)]
-    pub session: Option<String>,
+    session: Option<String>,
     /// Also start a fresh kernel.
     #[serde(default)]
-    pub restart: bool,
+    restart: bool,
 }
 
 /// Structured answer of `notebook_interrupt`.
@@ -59,6 +58,19 @@ pub struct Output {
     /// Number of the session's kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<u64>,
+}
+
+impl Output {
+    /// A fresh kernel runs.
+    pub(super) fn restarted(session: &SessionName, generation: u64) -> Self {
+        Self {
+            session: session.to_string(),
+            cell: None,
+            by: None,
+            state_lost: true,
+            generation: Some(generation),
+        }
+    }
 }
 
 fn run(context: Arc<Context>, call: Call) -> Running {
@@ -132,12 +144,5 @@ async fn restarted(
     let text = format!(
         "a fresh kernel runs (generation {generation}); all variables and imports are gone"
     );
-    let output = Output {
-        session: session.to_string(),
-        cell: None,
-        by: None,
-        state_lost: true,
-        generation: Some(generation),
-    };
-    Ok((text, output))
+    Ok((text, Output::restarted(&session, generation)))
 }

@@ -3,6 +3,7 @@
 pub mod inspect;
 pub mod interrupt;
 pub mod run_cell;
+pub mod sandbox_reset;
 pub mod sandbox_status;
 pub mod usage;
 pub mod wait_cell;
@@ -65,12 +66,13 @@ struct Hints {
 }
 
 /// All tools, in the order in which they are listed.
-pub const ALL: [&Definition; 6] = [
+pub const ALL: [&Definition; 7] = [
     &run_cell::TOOL,
     &wait_cell::TOOL,
     &interrupt::TOOL,
     &inspect::TOOL,
     &sandbox_status::TOOL,
+    &sandbox_reset::TOOL,
     &usage::TOOL,
 ];
 

@@ -34,17 +34,16 @@ pub const TOOL: Definition = Definition {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
-    /// Only this session.
     #[serde(default)]
-    pub session: Option<String>,
+    session: Option<String>,
 }
 
-/// One session.
+// One session. What says itself is not described: lists of tools are paid for in every conversation.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Session {
     session: String,
     state: &'static str,
-    /// Why the last start failed.
+    // Why the last start failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +61,7 @@ struct Session {
     idle_s: Option<u64>,
     cells: u64,
     queued: usize,
-    /// Kernel and all its processes.
+    // Kernel and all its processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,15 +69,21 @@ struct Session {
     #[serde(skip_serializing_if = "Option::is_none")]
     processes: Option<usize>,
     workspace: String,
-    /// Where the session is recorded.
+    // Where the session is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     notebook: Option<String>,
-    /// Optional features of the kernel.
+    // Optional features of the kernel.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     features: Vec<String>,
-    /// The cell under way.
+    // The cell under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<String>,
+    // Seconds that the kernel outlives this server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_s: Option<u64>,
+    // Why it is this server's own, where others may want the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own: Option<String>,
     /// Level in force; `none`: cells can do what this user can.
     #[serde(skip_serializing_if = "Option::is_none")]
     isolation: Option<&'static str>,
@@ -169,6 +174,8 @@ fn told(snapshot: Snapshot) -> Session {
         blocked: facts.as_ref().map(Facts::blocked).unwrap_or_default(),
         features: facts.map(|facts| facts.features).unwrap_or_default(),
         running: snapshot.running,
+        kept_s: Some(snapshot.keep.as_secs()).filter(|seconds| *seconds > 0),
+        own: snapshot.own,
         isolation: report.as_ref().map(|report| report.effective),
         sandbox: report,
     }
@@ -190,6 +197,9 @@ fn line(session: &Session) -> String {
         text.push_str(&format!(", {} waiting", session.queued));
     }
     text.push_str(&format!(", workspace {}", session.workspace));
+    if let Some(own) = &session.own {
+        text.push_str(&format!(" ({own})"));
+    }
     if let Some(report) = &session.sandbox {
         text.push_str(&format!(", isolation: {}, network: {}", report.effective, report.network));
     }

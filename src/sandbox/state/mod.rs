@@ -50,6 +50,8 @@ pub enum Happened {
     StartBegan,
     /// The kernel answers.
     Ready,
+    /// A kernel answers that an earlier server has started; which one of the session it is.
+    Found(u64),
     /// The start failed, and why.
     StartFailed(String),
     /// A cell was handed to the kernel.
@@ -84,6 +86,13 @@ pub struct Life {
 }
 
 impl Life {
+    /// An earlier server had that many kernels of the session, of which the last is gone; `lost` says
+    /// which of them took variables along.
+    pub fn follows(&mut self, generation: u64, lost: Option<u64>) {
+        self.generation = self.generation.max(generation);
+        self.lost = self.lost.max(lost.unwrap_or(0));
+    }
+
     /// Takes in what happened.
     ///
     /// # Errors
@@ -91,7 +100,8 @@ impl Life {
     pub fn happened(&mut self, happened: Happened) -> Result<(), Impossible> {
         let next = match (&self.state, &happened) {
             (State::Off | State::Error(_), Happened::StartBegan) => State::Starting,
-            (State::Starting, Happened::Ready) | (State::Busy, Happened::CellEnded) => State::Idle,
+            (State::Starting, Happened::Ready | Happened::Found(_))
+            | (State::Busy, Happened::CellEnded) => State::Idle,
             (State::Starting, Happened::StartFailed(why)) => State::Error(why.clone()),
             (State::Idle, Happened::CellBegan) => State::Busy,
             (State::Idle | State::Busy | State::Starting, Happened::Gone) => State::Off,
@@ -101,6 +111,10 @@ impl Life {
             Happened::Ready => {
                 self.generation += 1;
                 self.used = false;
+            }
+            Happened::Found(generation) => {
+                self.generation = generation;
+                self.used = true;
             }
             Happened::CellBegan => self.used = true,
             Happened::Gone if std::mem::take(&mut self.used) => self.lost = self.generation,
@@ -143,11 +157,29 @@ mod tests {
         assert_eq!((life.state, life.generation), (State::Idle, 1));
     }
 
+    #[test]
+    fn a_kernel_that_is_found_again_is_the_same_one_and_its_end_is_a_loss() {
+        use Happened::{Found, Gone, Ready, StartBegan};
+        let mut life = after(&[StartBegan, Found(3)]);
+        assert_eq!((life.generation, life.lost), (3, 0));
+        for next in [Gone, StartBegan, Ready] {
+            life.happened(next).unwrap();
+        }
+        assert_eq!((life.generation, life.lost), (4, 3));
+        let mut life = Life::default();
+        life.follows(3, Some(3));
+        for next in [StartBegan, Ready] {
+            life.happened(next).unwrap();
+        }
+        assert_eq!((life.generation, life.lost), (4, 3));
+    }
+
     fn happened() -> impl Strategy<Value = Happened> {
         prop_oneof![
             Just(Happened::StartBegan),
             Just(Happened::Ready),
             Just(Happened::StartFailed("why".into())),
+            (1..9u64).prop_map(Happened::Found),
             Just(Happened::CellBegan),
             Just(Happened::CellEnded),
             Just(Happened::Gone),
@@ -164,7 +196,7 @@ mod tests {
                 match life.happened(happened.clone()) {
                     Ok(()) => {
                         match happened {
-                            Happened::Ready => { prop_assert!(!alive); alive = true; }
+                            Happened::Ready | Happened::Found(_) => { prop_assert!(!alive); alive = true; }
                             Happened::CellBegan | Happened::CellEnded => prop_assert!(alive),
                             Happened::Gone => alive = false,
                             _ => {}

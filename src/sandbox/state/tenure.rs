@@ -76,7 +76,7 @@ pub struct Tenure {
     pub lease_until: u64,
     /// How many kernels it has had.
     pub generation: u64,
-    /// Number of its last cell.
+    /// Number of the last cell of its kernel, or of the one that is gone.
     pub cells: u64,
     /// Where its kernel is.
     pub place: Option<String>,
@@ -187,6 +187,9 @@ impl Tenure {
         match step {
             Step::Placed(place) => self.place = Some(place),
             Step::Ready { place, generation } => {
+                if self.generation != generation {
+                    self.cells = 0;
+                }
                 (self.place, self.generation) = (Some(place), generation);
                 (self.error, self.attempts, self.retry_at) = (None, 0, 0);
                 self.stage = Stage::Idle;

@@ -82,6 +82,10 @@ impl Host {
         if !command.get_envs().any(|(name, _)| name == "HUSK_DATA_DIR") {
             command.env("HUSK_DATA_DIR", data.path());
         }
+        // No test leaves kernels behind. Those of sessions that are kept say so.
+        if !command.get_envs().any(|(name, _)| name == "HUSK_SESSIONS_KEEP_ALIVE") {
+            command.env("HUSK_SESSIONS_KEEP_ALIVE", "0");
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
