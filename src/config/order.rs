@@ -150,6 +150,7 @@ fn sessions(section: &str, name: &str) -> Option<Rule> {
         // How much of it an answer shows; there are bounds that nobody can move.
         ("output", "max_text_bytes" | "max_images" | "max_image_bytes") => Rule::Free,
         ("output", "max_kept_bytes") => Rule::AtMost,
+        ("sessions", "idle_timeout" | "keep_alive" | "max_age") => Rule::AtMost,
         ("notebook", "file") => Rule::Record,
         ("notebook", "max_text_bytes" | "max_cell_bytes" | "max_file_bytes") => Rule::Free,
         _ => return None,
