@@ -34,6 +34,7 @@ use crate::{
         asking::Asking,
         isolate::Tried,
         launch::Launcher,
+        pool::Pool,
         python::{Surroundings, Wanted, reach::Reach},
         reaper, servers,
         tenancy::{Pace, Tenancy},
@@ -139,6 +140,7 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         own_settings: config::user_file().and_then(|file| file.parent().map(Path::to_owned)),
         found: Mutex::default(),
         tried: Tried::default(),
+        pool: Pool::default(),
     }
 }
 

@@ -144,7 +144,7 @@ fn sessions(section: &str, name: &str) -> Option<Rule> {
         ("cells", "wait") => Rule::Free,
         ("cells", "replay_seconds") => Rule::AtLeast,
         ("cells", "timeout" | "interrupt_grace" | "max_sessions" | "max_queued") => Rule::AtMost,
-        ("launch", "timeout") => Rule::AtMost,
+        ("launch", "timeout" | "pool") => Rule::AtMost,
         ("launch", "packages") => Rule::Users(RUNS),
         ("launch", "attach") => Rule::Flag(false),
         // How much of it an answer shows; there are bounds that nobody can move.

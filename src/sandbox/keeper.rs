@@ -7,6 +7,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(super) struct Keeper {
     lodging: Lodging,
     cells: u64,
     kernel: Option<Kernel>,
+    /// Kernels that are on their way out.
+    leaving: JoinSet<()>,
     /// When the kernel was started, and used last.
     times: (Instant, Instant),
     /// What is to be told with the next cell.
@@ -76,6 +79,7 @@ impl Keeper {
             lodging,
             cells: 0,
             kernel: None,
+            leaving: JoinSet::new(),
             times: (Instant::now(), Instant::now()),
             news: Vec::new(),
             restarts,
@@ -115,6 +119,7 @@ impl Keeper {
         }
         let kernel = self.kernel.take();
         self.lodging.leave(kernel, false).await;
+        while self.leaving.join_next().await.is_some() {}
     }
 
     async fn serve(&mut self, run: &Arc<CellRun>) {
@@ -169,10 +174,11 @@ impl Keeper {
             self.lodging.changes(Policy::of(&self.launcher, &source));
             self.source = source;
         }
-        self.end_kernel().await;
+        self.end_kernel();
         let ready = match fresh {
             true => self.ready().await,
             false => {
+                while self.leaving.join_next().await.is_some() {}
                 self.lodging.leave(None, true).await;
                 Ok(())
             }
@@ -181,9 +187,11 @@ impl Keeper {
         let _ = answer.send(ready.map(|()| self.life.generation));
     }
 
-    async fn end_kernel(&mut self) {
+    fn end_kernel(&mut self) {
+        // Asking it and waiting for its last process need not be waited for.
+        while self.leaving.try_join_next().is_some() {}
         if let Some(kernel) = self.kernel.take() {
-            kernel.end().await;
+            self.leaving.spawn(kernel.end());
             self.gone();
         }
     }
@@ -191,7 +199,7 @@ impl Keeper {
     /// Another server has the session, and may have a kernel of it.
     async fn overtaken(&mut self) {
         self.lodging.forget();
-        self.end_kernel().await;
+        self.end_kernel();
         self.news.push(format!("the kernel was ended: {}", course::TAKEN_OVER));
     }
 
@@ -205,7 +213,7 @@ impl Keeper {
     async fn reaped(&mut self, due: Option<(Instant, &str)>) {
         let Some((_, why)) = due else { return };
         tracing::info!(session = %self.name, why, "an idle kernel is ended");
-        self.end_kernel().await;
+        self.end_kernel();
         self.news.push(format!("the kernel was ended: {why}"));
     }
 
@@ -298,6 +306,7 @@ impl Keeper {
         if !self.restarts.is_empty() {
             run.stop(Stop::Restarted);
         }
+        let running = self.launcher.pool.begins();
         let request = ids::random_hex(16);
         let left = || earlier::left(run, request.clone(), begun.1);
         self.lodging.cell_begins(kernel, self.cells, left);
@@ -309,6 +318,7 @@ impl Keeper {
             asks: run.cell.asks,
         });
         let end = course::until_the_end(kernel, execution, self.bounds(run)).await;
+        drop(running);
         let failure = end.finished.as_ref().and_then(|finished| finished.failure.as_ref());
         let blocked = kernel.facts.not_reached(refusals, failure);
         Some(Outcome { blocked, ..self.ended(end, begun) })

@@ -21,6 +21,7 @@ use super::{
     isolate::{self, Tried},
     left::{self, Place},
     plan::{Plan, Program},
+    pool::Pool,
     python::{self, Interpreter, Progress, Wanted},
     run_folder::{Run, RunError},
     state::tenure::Step,
@@ -77,6 +78,8 @@ pub struct Launcher {
     pub found: Mutex<Found>,
     /// The isolation that was found to hold.
     pub tried: Tried,
+    /// Kernels that are ready.
+    pub pool: Pool,
 }
 
 /// A kernel that answers.
@@ -127,7 +130,7 @@ pub(super) struct Claim<'a> {
 
 impl Claim<'_> {
     /// Writes down where the kernel will be, before there is any.
-    async fn placed(&self, run: &Run) -> Result<(), LaunchError> {
+    pub(super) async fn placed(&self, run: &Run) -> Result<(), LaunchError> {
         let failed = |source| RunError { path: run.folder.clone(), source };
         left::own(run, self.owner).map_err(failed).map_err(LaunchError::Run)?;
         let place = Place { run: run.folder.clone(), init: None };
@@ -184,7 +187,7 @@ impl Facts {
 
 impl Launcher {
     /// Starts a kernel, as it is wished.
-    pub(super) async fn launch(&self, wish: &Wish<'_>) -> Result<Kernel, LaunchError> {
+    pub(super) async fn start_anew(&self, wish: &Wish<'_>) -> Result<Kernel, LaunchError> {
         let Wish { from, workspace, says, .. } = *wish;
         let name = match from {
             Source::File(file) => return self.attach(file).await,

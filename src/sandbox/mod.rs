@@ -20,6 +20,7 @@ pub mod launch;
 mod left;
 mod lodging;
 mod plan;
+pub mod pool;
 mod programs;
 pub mod python;
 mod reach;
@@ -379,6 +380,10 @@ impl Sandboxes {
             (keeping, self.closing.clone()),
             self.changes.clone(),
         );
+        if open.by_name.is_empty() && self.launcher.settings.pool > 0 {
+            let (launcher, workspace) = (Arc::clone(&self.launcher), self.workspace.clone());
+            open.tasks.spawn(pool::tend(launcher, workspace, self.closing.clone()));
+        }
         open.tasks.spawn(task);
         open.by_name.insert(name.clone(), session.clone());
         // Mostly nobody wants to be told.

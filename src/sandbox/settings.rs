@@ -124,6 +124,9 @@ impl SessionSettings {
 pub struct LaunchSettings {
     /// Seconds that a kernel may take until it answers.
     pub timeout: f64,
+    /// Kernels that are kept ready, so that a new session, a restart or a reset need not wait; each takes
+    /// the memory of an idle kernel. 0 for none.
+    pub pool: usize,
     /// What husk installs into its own Python environment when it finds none with ipykernel.
     pub packages: Vec<String>,
     /// Whether a call may name the connection file of a running kernel (session `file:PATH`).
@@ -133,7 +136,12 @@ pub struct LaunchSettings {
 impl Default for LaunchSettings {
     fn default() -> Self {
         let packages = ["ipykernel", "numpy", "pandas", "matplotlib"];
-        Self { timeout: 60.0, packages: packages.map(str::to_owned).to_vec(), attach: false }
+        Self {
+            timeout: 60.0,
+            pool: 1,
+            packages: packages.map(str::to_owned).to_vec(),
+            attach: false,
+        }
     }
 }
 
@@ -144,6 +152,9 @@ impl LaunchSettings {
         let mut faults = Vec::new();
         if !(1.0..=600.0).contains(&self.timeout) {
             faults.push(("timeout", format!("must be 1 to 600 seconds, not {}", self.timeout)));
+        }
+        if self.pool > 16 {
+            faults.push(("pool", format!("must be 0 to 16, not {}", self.pool)));
         }
         for package in self.packages.iter().filter(|name| !is_requirement(name)) {
             faults.push((

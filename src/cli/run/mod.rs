@@ -105,6 +105,8 @@ async fn alone(mut config: Config, source: &Source, cells: &[Cell], plots: &Plot
     }
     // The cells are the user's own, however many and alike.
     config.limits = limiter::Settings::none();
+    // There is one session.
+    config.launch.pool = 0;
     config.dedup.mode = dedup::settings::Mode::Off;
     let stop = app::signals()?;
     let context = app::context(&config)?;
