@@ -90,7 +90,9 @@ async fn all(loaded: Result<Loaded, Faults>) -> Vec<Check> {
             return checks;
         }
     };
-    let launcher = app::launcher(&config, folder, data);
+    let mut launcher = app::launcher(&config, folder, data);
+    // There is one session.
+    launcher.settings.pool = 0;
     checks.push(interpreter(&launcher).await);
     checks.push(kernelspecs(&launcher));
     checks.push(sockets());

@@ -325,6 +325,12 @@ impl Sandboxes {
         sessions.iter().map(Session::snapshot).collect()
     }
 
+    /// Process ids of the kernels that wait for a session.
+    #[must_use]
+    pub fn ready(&self) -> Vec<u32> {
+        self.launcher.pool.pids()
+    }
+
     /// Ends all kernels and waits until they are gone; new calls are refused from here on.
     pub async fn close(&self) {
         let open = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -58,6 +58,11 @@ impl Drop for Running<'_> {
 }
 
 impl Pool {
+    /// Process ids of those that wait.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.shelf().ready.iter().filter_map(|ready| ready.kernel.facts.pid).collect()
+    }
+
     /// A cell begins.
     pub(super) fn begins(&self) -> Running<'_> {
         self.running.send_modify(|running| *running += 1);

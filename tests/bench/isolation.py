@@ -1,5 +1,8 @@
 """What isolation costs: the start of a kernel and `1+1` at each level, and twenty sessions at once.
 
+`ready` is the strongest level with a kernel that waits for the next session (`launch.pool`); CPU time and memory are
+those of the one that comes in its place.
+
 One run on one machine: each level has a server of its own, and they take turns, so that whatever else the machine
 does meets all of them. A start is a new session in a running server, from the request to the answer of its first
 cell. Its CPU time is that of all processes which came with it, its memory is their proportional set size (what
@@ -16,7 +19,7 @@ from pathlib import Path
 
 from latency import CODE, ME, ROOT, WARM_UP, Husk, Place, call_time, conditions, descendants, mib, percentile, table
 
-LEVELS = ["none", "landlock", "namespaces"]
+LEVELS = ["none", "landlock", "namespaces", "ready"]
 TICK = os.sysconf("SC_CLK_TCK")
 BLOCK = 50
 
@@ -24,19 +27,29 @@ BLOCK = 50
 class Level(Husk):
     def __init__(self, name, command, place):
         self.name = name
-        place.env |= {"HUSK_SANDBOX_ISOLATION": name, "HUSK_LIMITS_REQUESTS_PER_MINUTE": "0"}
-        place.env |= {"HUSK_CELLS_MAX_SESSIONS": "1000", "HUSK_LIMITS_TOKENS_PER_HOUR": "0"}
+        self.pooled = name == "ready"
+        self.level = "namespaces" if self.pooled else name
+        place.env |= {"HUSK_SANDBOX_ISOLATION": self.level, "HUSK_LAUNCH_POOL": str(int(self.pooled))}
+        place.env |= {"HUSK_LIMITS_REQUESTS_PER_MINUTE": "0", "HUSK_LIMITS_TOKENS_PER_HOUR": "0"}
+        place.env |= {"HUSK_CELLS_MAX_SESSIONS": "1000"}
         super().__init__(command, place)
         self.sessions = 0
         for _ in range(WARM_UP):
             self.cell(CODE)
         self.check()
 
+    def status(self):
+        return self.ask("tools/call", {"name": "sandbox_status", "arguments": {}})["structuredContent"]
+
     def check(self):
-        told = self.ask("tools/call", {"name": "sandbox_status", "arguments": {}})["structuredContent"]
-        levels = {session["isolation"] for session in told["sessions"]}
-        if levels != {self.name}:
-            sys.exit(f"{ME}: asked for isolation `{self.name}`, got {levels}")
+        levels = {session["isolation"] for session in self.status()["sessions"]}
+        if levels != {self.level}:
+            sys.exit(f"{ME}: asked for isolation `{self.level}`, got {levels}")
+
+    def settle(self):
+        """Waits until a kernel is ready, where one shall be."""
+        while self.pooled and not self.status().get("ready"):
+            time.sleep(0.01)
 
     def begin(self):
         """Asks for a new session's first cell; the request's id."""
@@ -49,10 +62,12 @@ class Level(Husk):
 
     def start(self):
         """Milliseconds until a new session has answered, milliseconds of CPU, and kB of memory."""
+        self.settle()
         before = set(descendants(self.process.pid))
         begun = time.perf_counter()
         self.wait({self.begin()})
         took = (time.perf_counter() - begun) * 1000
+        self.settle()
         came = set(descendants(self.process.pid)) - before
         return took, sum(map(cpu, came)), sum(map(memory, came))
 

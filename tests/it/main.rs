@@ -36,6 +36,8 @@ mod protocol;
 mod python;
 mod race;
 mod readme;
+mod ready;
+
 mod reaped;
 mod support;
 mod tasks;

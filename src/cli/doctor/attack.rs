@@ -93,7 +93,9 @@ async fn all(mut config: Config) -> Result<(Report, Vec<Attack>), Box<dyn Error>
     let data = config.data_dir()?;
     let workspace = tempfile::tempdir().map_err(AttackError::Prey)?;
     let mut prey = Prey::lay_out(&data, workspace.path()).map_err(AttackError::Prey)?;
-    let launcher = app::launcher(&config, workspace.path().to_owned(), data);
+    let mut launcher = app::launcher(&config, workspace.path().to_owned(), data);
+    // There is one session.
+    launcher.settings.pool = 0;
     let sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace.path().to_owned());
     let told = Attacker {
         sandboxes: &sandboxes,

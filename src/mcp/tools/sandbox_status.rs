@@ -100,6 +100,9 @@ struct Session {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Output {
     sessions: Vec<Session>,
+    // Process ids of the kernels that wait for a session.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ready: Vec<u32>,
 }
 
 fn run(context: Arc<Context>, call: Call) -> Running {
@@ -115,7 +118,10 @@ fn run(context: Arc<Context>, call: Call) -> Running {
                 Err(denial) => return Reply::denied(denial),
             },
         };
-        let output = Output { sessions: found.into_iter().map(told).collect() };
+        let output = Output {
+            sessions: found.into_iter().map(told).collect(),
+            ready: context.sandboxes.ready(),
+        };
         let lines: Vec<String> = output.sessions.iter().map(line).collect();
         let text = if lines.is_empty() { "no session yet".to_owned() } else { lines.join("\n") };
         Reply::value(text, &output)

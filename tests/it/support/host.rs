@@ -86,6 +86,10 @@ impl Host {
         if !command.get_envs().any(|(name, _)| name == "HUSK_SESSIONS_KEEP_ALIVE") {
             command.env("HUSK_SESSIONS_KEEP_ALIVE", "0");
         }
+        // Kernels are counted, and two processors have enough to do. Tests of the pool ask for one.
+        if !command.get_envs().any(|(name, _)| name == "HUSK_LAUNCH_POOL") {
+            command.env("HUSK_LAUNCH_POOL", "0");
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
