@@ -277,6 +277,30 @@ const GAPS_OF_SEATBELT: &[&str] = &[
     "all kernels share this machine's macOS, whose faults no level closes",
 ];
 
+/// What cells can do in the workspace.
+fn in_the_workspace(plan: &Plan) -> [&'static str; 2] {
+    let bytes = match plan.limits.workspace {
+        Some(_) => {
+            "bytes of the workspace are watched, not bounded: for a moment they can be passed"
+        }
+        None => {
+            "the workspace may grow until the disk is full (`sandbox.workspace_bytes` is unset)"
+        }
+    };
+    let trusted = match plan.level {
+        Level::Namespaces => {
+            "what other programs run or trust is kept from cells at the top of the workspace only, start \
+             files of shells only if they were there when the kernel started, and a file that is replaced \
+             by another only from the next kernel on (the next cell says so)"
+        }
+        _ => {
+            "cells may change files of the workspace that other programs run or trust (hooks, \
+             editor and agent settings, start files)"
+        }
+    };
+    [bytes, trusted]
+}
+
 /// What is open though the layers are in force.
 fn gaps(plan: &Plan, layers: &[Layer], group: &Group) -> Vec<&'static str> {
     match plan.level {
@@ -291,27 +315,10 @@ fn gaps(plan: &Plan, layers: &[Layer], group: &Group) -> Vec<&'static str> {
              passed; memory of System V that nobody has mapped is not seen",
         );
     }
-    gaps.push(match plan.limits.workspace {
-        Some(_) => {
-            "bytes of the workspace are watched, not bounded: for a moment they can be passed"
-        }
-        None => {
-            "the workspace may grow until the disk is full (`sandbox.workspace_bytes` is unset)"
-        }
-    });
+    gaps.extend(in_the_workspace(plan));
     if plan.limits.processors.is_some() && group.part(Controls::Processors).is_none() {
         gaps.push("of `sandbox.cpus` only whole processors are kept");
     }
-    gaps.push(match plan.level {
-        Level::Namespaces => {
-            "what other programs run or trust is kept from cells at the top of the workspace only, and \
-             start files of shells only if they were there when the kernel started"
-        }
-        _ => {
-            "cells may change files of the workspace that other programs run or trust (hooks, \
-             editor and agent settings, start files)"
-        }
-    });
     if plan.level == Level::Landlock {
         gaps.extend([
             "cells see the list and the command lines of all processes",

@@ -140,6 +140,7 @@ impl Keeper {
         if run.is_stopped() {
             return run.ends(Phase::Dropped);
         }
+        self.notice_replaced();
         let Some(outcome) = self.execute(run).await else { return run.ends(Phase::Dropped) };
         self.conclude(run, outcome).await;
         let own = !matches!(self.source, Source::File(_));
@@ -284,6 +285,16 @@ impl Keeper {
             (snapshot.facts, snapshot.keep, snapshot.own) = (Some(facts), keep, own);
         });
         execution
+    }
+
+    /// What other programs trust is open to cells once it was replaced: that is told.
+    fn notice_replaced(&mut self) {
+        let hold = self.kernel.as_mut().and_then(|kernel| kernel.hold.as_mut());
+        let replaced = hold.map(|hold| hold.trusted.take_replaced()).unwrap_or_default();
+        self.news.extend(replaced.iter().map(|path| {
+            let path = path.display();
+            format!("`{path}` was replaced meanwhile: cells can change it until sandbox_reset")
+        }));
     }
 
     /// How long the kernel may live on.

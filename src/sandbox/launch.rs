@@ -26,6 +26,7 @@ use super::{
     run_folder::{Run, RunError},
     state::tenure::Step,
     tenancy::{Held, TenancyError},
+    trusted::Trusted,
 };
 use crate::{
     base::ids::SessionName,
@@ -107,6 +108,7 @@ pub(super) struct Kernel {
 pub(super) struct Hold {
     pub(super) plan: jail::Plan,
     pub(super) choice: Choice,
+    pub(super) trusted: Trusted,
 }
 
 /// What is to be started.
@@ -328,7 +330,11 @@ impl Launcher {
             name: plan.name,
             launched,
             interrupts_by_message: plan.interrupts_by_message,
-            hold: Some(Hold { plan: command.plan, choice: choice.clone() }),
+            hold: Some(Hold {
+                trusted: Trusted::of(&command.plan),
+                plan: command.plan,
+                choice: choice.clone(),
+            }),
             connection: Some(connection),
             run,
         })

@@ -35,6 +35,7 @@ mod settings;
 pub mod state;
 mod stop;
 pub mod tenancy;
+mod trusted;
 
 use std::{
     collections::BTreeMap,

@@ -6,8 +6,6 @@
 //! one that is handed over was never used.
 
 use std::{
-    fs::Metadata,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -44,8 +42,6 @@ struct Shelf {
 struct Ready {
     kernel: Kernel,
     workspace: PathBuf,
-    /// What was at the paths that are kept from it: what replaces that later would be open to it.
-    kept: Vec<Option<(u64, u64)>>,
 }
 
 /// A cell runs as long as this lives.
@@ -109,11 +105,6 @@ impl Pool {
 }
 
 impl Ready {
-    fn new(kernel: Kernel, workspace: &Path) -> Self {
-        let kept = kept(&kernel);
-        Self { kernel, workspace: workspace.to_owned(), kept }
-    }
-
     /// Whether it lives, and a start would make the same.
     fn fits(&self, workspace: &Path) -> bool {
         let kernel = &self.kernel;
@@ -122,16 +113,8 @@ impl Ready {
         lives
             && self.workspace == workspace
             && kernel.facts.program.exists()
-            && self.kept == kept(kernel)
+            && kernel.hold.iter().all(|hold| hold.trusted.is_whole())
     }
-}
-
-/// Device and inode of each path that is kept from a kernel.
-fn kept(kernel: &Kernel) -> Vec<Option<(u64, u64)>> {
-    let grants = kernel.hold.iter().flat_map(|hold| &hold.plan.grants);
-    let kept = grants.filter(|grant| grant.kept.is_some());
-    let identity = |about: Metadata| (about.dev(), about.ino());
-    kept.map(|grant| grant.path.symlink_metadata().ok().map(identity)).collect()
 }
 
 impl Launcher {
@@ -171,7 +154,7 @@ pub(super) async fn tend(launcher: Arc<Launcher>, workspace: PathBuf, closing: C
                 pool.room().await;
                 let started = start(&launcher, &workspace).await;
                 let Some(kernel) = started else { break };
-                pool.shelf().ready.push(Ready::new(kernel, &workspace));
+                pool.shelf().ready.push(Ready { kernel, workspace: workspace.clone() });
             }
         }
     };

@@ -15,6 +15,7 @@ fn without_ipykernel_husk_makes_an_environment_and_says_so_meanwhile() {
         .env_remove("CONDA_PREFIX")
         .env("HUSK_DATA_DIR", data.path())
         .env("HUSK_LAUNCH_PACKAGES", "ipykernel")
+        .env("HUSK_CELLS_WAIT", "600")
         .current_dir(workspace.path());
     let mut host = Host::run(command, workspace);
     host.initialize("2025-11-25");

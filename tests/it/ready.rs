@@ -110,6 +110,10 @@ fn one_that_was_made_before_a_trusted_file_was_replaced_is_not_handed_over() {
     fs::write(work.join("new"), "# the user's\n").unwrap();
     fs::rename(work.join("new"), work.join("husk.toml")).unwrap();
     let unfit = held(waits);
+    // The one that has a session says so, once.
+    let told = host.cell("1");
+    assert!(told.text().contains("husk.toml` was replaced meanwhile"), "{told:?}");
+    assert_eq!(host.ok("1"), "1");
     let answer = cell(&mut host, "second", "open('husk.toml', 'a')");
     assert_eq!(answer.structured()["error"]["name"], "OSError", "{answer:?}");
     unfit.must_end_within(SOON, "the kernel that is unfit");
