@@ -26,6 +26,7 @@ mod file_system;
 mod files;
 mod first;
 mod folder;
+mod follow;
 pub mod grants;
 mod handles;
 mod identity;

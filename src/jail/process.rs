@@ -7,14 +7,13 @@ use std::{
     net::TcpListener,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    pin::pin,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixStream, unix::OwnedWriteHalf},
     process::Child,
     sync::watch,
@@ -25,13 +24,13 @@ use super::{
     cgroup::Group,
     exit::Exit,
     first::{self, Said},
+    follow::{WORD, follow, over},
     handles::Handles,
     init, lifeline,
     plan::Plan,
     report::Layer,
     settings::Level,
     tree::{self, Usage},
-    watch::{self as bounds, Bound, Over},
     word::{self, Order},
 };
 
@@ -39,8 +38,6 @@ use super::{
 const LOG_ENDS: Duration = Duration::from_millis(200);
 /// How long an init that was told to end is waited for: a little more than it takes at most.
 pub(super) const INIT_ENDS: Duration = Duration::from_millis(1200);
-/// How long an init may take to tell that the kernel it was told to kill has ended.
-const WORD: Duration = Duration::from_secs(1);
 /// How much of what a kernel writes to its real stdout and stderr is kept, in bytes.
 const LOG: usize = 8 * 1024;
 
@@ -312,14 +309,6 @@ fn start(command: &Command) -> io::Result<(Child, UnixStream)> {
     Ok((child, ours))
 }
 
-/// Resolves when the kernel uses more than it may.
-async fn over(init: Option<i32>, plan: Plan, handles: Arc<Handles>) -> Over {
-    match init.filter(|_| plan.level != Level::None) {
-        Some(init) => bounds::until_over(init, &plan, &handles.group).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// The process id of this machine for the one of the sandbox; 0, which no process has, for a kernel
 /// that has ended at once.
 #[cfg(target_os = "linux")]
@@ -333,72 +322,6 @@ fn outside(plan: &Plan, init: Option<i32>, inside: u32) -> u32 {
 #[cfg(not(target_os = "linux"))]
 fn outside(_plan: &Plan, _init: Option<i32>, inside: u32) -> u32 {
     inside
-}
-
-/// Waits for the line that tells the end, then reaps the init.
-async fn follow(
-    mut lines: impl AsyncBufRead + Unpin,
-    child: Option<Child>,
-    exit: watch::Sender<Option<Exit>>,
-    ended: watch::Sender<bool>,
-    handles: Arc<Handles>,
-    over: impl Future<Output = Over>,
-    most: u64,
-) {
-    let mut line = String::new();
-    let over = {
-        let mut read = pin!(lines.read_line(&mut line));
-        let over = tokio::select! {
-            _ = &mut read => None,
-            over = over => {
-                // Its init then ends all the others. Much memory takes its time to go, after the
-                // channels: why it ends is told before.
-                handles.kill_kernel();
-                exit.send_replace(Some(Exit::Over(over)));
-                Some(over)
-            }
-        };
-        if over.is_some() {
-            let _ = tokio::time::timeout(WORD, read).await;
-        }
-        over
-    };
-    let told = parse_end(&line, most);
-    if told.is_none() {
-        // Killed by a cell: what it kept together must not outlive it.
-        handles.destroy();
-    }
-    if over.is_none() {
-        exit.send_replace(Some(told.unwrap_or(Exit::Unknown)));
-    }
-    match child {
-        Some(mut child) => {
-            if let Err(error) = child.wait().await {
-                tracing::warn!(%error, "cannot wait for the kernel's init");
-            }
-        }
-        // It is no child of this server: its end of the lifeline closes when it ends.
-        None => while lines.read_line(&mut line).await.is_ok_and(|read| read > 0) {},
-    }
-    if told.is_none() {
-        // Nobody else does it any more.
-        handles.group.remove();
-    }
-    ended.send_replace(true);
-}
-
-/// The end of a kernel that may use `most` bytes of memory.
-fn parse_end(line: &str, most: u64) -> Option<Exit> {
-    match line.trim_end().split_once(' ')? {
-        ("full", used) => {
-            // Older systems do not count the most that was used.
-            let used = used.parse().ok().filter(|used| *used > 0).unwrap_or(most);
-            Some(Exit::Over(Over { bound: Bound::Memory, used, most }))
-        }
-        ("exited", code) => Some(Exit::Code(code.parse().ok()?)),
-        ("killed", signal) => Some(Exit::Signal(signal.parse().ok()?)),
-        _ => None,
-    }
 }
 
 /// Keeps the end of a stream, and keeps reading so that the writer never waits.

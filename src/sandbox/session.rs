@@ -10,12 +10,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use serde_json::Value;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -25,21 +25,20 @@ use super::{
     cell::{Cell, CellRun, Listener, Outcome, Phase},
     claim::Claim,
     course::Stop,
-    inspect::{self, Asked, InspectError, Subshell},
+    inspect::{self, InspectError, Subshell},
     keeper::Keeper,
-    launch::{Facts, LaunchError, Launcher},
+    launch::{LaunchError, Launcher},
     left::Policy,
     lodging::{Keeping, Lodging},
     record::Record,
     registry::Key,
     scribe::Scribe,
-    state::State,
+    shown::{Shown, Snapshot},
 };
 use crate::{
     base::ids::SessionName,
     guard::dedup::once::{Execution, Found, Identity, Once},
     jail::Usage,
-    kernel::output::{Output, Spool},
     notebook::record::RecordError,
 };
 
@@ -54,67 +53,6 @@ pub struct Failed {
     pub session: SessionName,
     /// The cause.
     pub source: Arc<LaunchError>,
-}
-
-/// What a session looks like from outside.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// Its name.
-    pub session: SessionName,
-    /// Where its kernel is.
-    pub state: State,
-    /// How many kernels it has had.
-    pub generation: u64,
-    /// Cells that were run.
-    pub cells: u64,
-    /// The cell under way.
-    pub running: Option<String>,
-    /// Cells that wait behind the one under way.
-    pub queued: usize,
-    /// Where kernels start.
-    pub workspace: PathBuf,
-    /// Where the session is recorded.
-    pub notebook: Option<PathBuf>,
-    /// When the last cell began or ended.
-    pub last_activity: Option<SystemTime>,
-    /// About the kernel that runs.
-    pub facts: Option<Facts>,
-    /// How long the kernel outlives its server.
-    pub keep: Duration,
-    /// Why it is this server's own, where others may want the session.
-    pub own: Option<String>,
-    /// What it uses at this moment.
-    pub usage: Option<Usage>,
-}
-
-/// What a session shows of itself while its keeper works.
-pub(super) struct Shown {
-    pub(super) snapshot: watch::Sender<Snapshot>,
-    /// What takes long at a start.
-    pub(super) says: watch::Sender<String>,
-    /// The kernel that runs, for who asks it beside its cells.
-    pub(super) asked: watch::Sender<Option<Asked>>,
-    /// The cell that an earlier server had begun in it.
-    pub(super) earlier: watch::Sender<Option<Arc<CellRun>>>,
-    output: crate::kernel::output::Settings,
-    spool: Arc<Spool>,
-}
-
-impl Shown {
-    /// Takes what a cell puts out.
-    pub(super) fn output(&self) -> Arc<Output> {
-        Arc::new(Output::new(self.output, Arc::clone(&self.spool)))
-    }
-
-    /// What takes long at a start, as it is said.
-    pub(super) fn says(&self) -> watch::Receiver<String> {
-        let mut says = self.says.subscribe();
-        // The last line of an earlier start says nothing to this call.
-        if self.snapshot.borrow().state == State::Starting && !says.borrow().is_empty() {
-            says.mark_changed();
-        }
-        says
-    }
 }
 
 /// What the keeper is asked.
@@ -209,30 +147,8 @@ impl Session {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (restarts, restarting) = mpsc::unbounded_channel();
         let private = launcher.private.clone();
-        let record = Record::new(&launcher.notebook, private.clone(), &name, &workspace);
-        let snapshot = Snapshot {
-            session: name.clone(),
-            state: State::Off,
-            generation: 0,
-            cells: 0,
-            running: None,
-            queued: 0,
-            workspace,
-            notebook: None,
-            last_activity: None,
-            facts: None,
-            keep: Duration::ZERO,
-            own: None,
-            usage: None,
-        };
-        let shown = Arc::new(Shown {
-            snapshot: watch::Sender::new(snapshot),
-            says: watch::Sender::new(String::new()),
-            asked: watch::Sender::new(None),
-            earlier: watch::Sender::new(None),
-            output: launcher.output,
-            spool: Arc::new(Spool::new(private, launcher.output.max_kept_bytes)),
-        });
+        let record = Record::new(&launcher.notebook, private, &name, &workspace);
+        let shown = Arc::new(Shown::new(name.clone(), workspace, &launcher));
         let replay = Duration::from_secs(settings.replay_seconds);
         let inner = Inner {
             name: name.clone(),

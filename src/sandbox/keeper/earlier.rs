@@ -20,7 +20,7 @@ use crate::{
         course::{self, End, Status},
         launch::Kernel,
         left::LeftCell,
-        session::Shown,
+        shown::Shown,
         state::Happened,
     },
 };
