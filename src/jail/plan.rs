@@ -200,7 +200,8 @@ impl Plan {
             home: ground
                 .home
                 .clone()
-                .filter(|home| !own_root || home != "/tmp")
+                // What is made in a `/tmp` of its own goes with it.
+                .filter(|home| !own_root || !home.starts_with("/tmp"))
                 .unwrap_or_default(),
             bridges: Vec::new(),
             rehearsal: false,

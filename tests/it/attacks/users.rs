@@ -117,3 +117,31 @@ fn neither_an_init_nor_a_kernel_has_the_variables_of_its_server() {
         }
     }
 }
+
+/// The sandbox has a `/tmp` of its own, in which the folders above the workspace are its own too.
+#[test]
+fn a_home_in_the_folder_for_temporary_files_may_hold_the_workspace() {
+    for user in As::all() {
+        let home = user.folder();
+        let workspace = home.path().join("work");
+        let data = user.folder();
+        let answer = {
+            let mut command = user.command(HUSK);
+            fs::create_dir(&workspace).unwrap();
+            std::os::unix::fs::chown(&workspace, Some(user.uid()), Some(user.uid())).unwrap();
+            command.env_clear().env("PATH", "/usr/bin:/bin");
+            command.env("HOME", home.path()).env("HUSK_DATA_DIR", data.path());
+            command.env("HUSK_PYTHON", python()).env("HUSK_SANDBOX_ISOLATION", "namespaces");
+            command.arg("--workspace").arg(&workspace).current_dir(&workspace);
+            let mut host = Host::run(command, tempfile::tempdir().unwrap());
+            host.initialize("2025-11-25");
+            host.cell(
+                "import pathlib; pathlib.Path(HOME).joinpath('made').touch()"
+                    .replace("HOME", &format!("{:?}", home.path()))
+                    .as_str(),
+            )
+        };
+        assert_eq!(answer.status(), "ok", "{user:?}: {answer:?}");
+        assert!(!home.path().join("made").exists());
+    }
+}
