@@ -183,7 +183,9 @@ fn a_record_that_cannot_be_written_is_told_and_the_session_goes_on() {
         assert!(answer.text().contains(told), "{}", answer.text());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
         std::fs::remove_file(folder.join(".husk")).unwrap();
-        assert_eq!(host.ok("x"), "1");
+        // In a sandbox that was made around the old one it is told that this one is another.
+        let answer = host.cell("x");
+        assert_eq!(answer.blocks("text")[0]["text"], "1", "{answer:?}");
         assert!(text(&folder).contains("\"x\""));
         must_be_valid(&folder);
     }

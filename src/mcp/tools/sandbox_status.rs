@@ -18,8 +18,8 @@ use crate::{
 pub const TOOL: Definition = Definition {
     name: "sandbox_status",
     title: "Sandbox status",
-    description: "State of each session's kernel: off, starting, idle, busy or error, with its \
-        memory, CPU, workspace and isolation. Answers while a cell runs.",
+    description: "State of each session's kernel, with memory, CPU, workspace and isolation. Answers \
+        while a cell runs.",
     annotations: Hints { read_only: true, destructive: false, idempotent: true, open_world: false },
     policy: Policy { repeats: Repeats::Exempt, breaks: false, limited: false, runs: false },
     likeness: Likeness::EXACT,
@@ -87,10 +87,10 @@ struct Session {
     /// Level in force; `none`: cells can do what this user can.
     #[serde(skip_serializing_if = "Option::is_none")]
     isolation: Option<&'static str>,
-    /// Hosts that cells did not reach, and what would open them.
+    /// Hosts that cells did not reach, and what opens them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blocked: Vec<String>,
-    /// Its layers as seen from outside, and known gaps.
+    /// Layers as seen from outside, and gaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     sandbox: Option<Report>,
