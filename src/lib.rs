@@ -14,13 +14,13 @@
 //! |---|---|
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
 //! | 3 surfaces | [`mcp`] |
-//! | 2 assemblies | [`sandbox`], [`notebook`] |
+//! | 2 assemblies | [`sandbox`], [`notebook`], `llm` (feature `agent`) |
 //! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`] |
 //! | 0 base | [`base`] |
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`]; `zeromq` and
 //! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
-//! in [`cli`]; `sqlx` only in [`store`]; `hyper` only in [`proxy`].
+//! in [`cli`]; `sqlx` only in [`store`]; `hyper` only in [`proxy`]; `reqwest` only in `llm`.
 //!
 //! ## The walk of one call
 //!
@@ -64,6 +64,8 @@ pub mod config;
 pub mod guard;
 pub mod jail;
 pub mod kernel;
+#[cfg(feature = "agent")]
+pub mod llm;
 pub mod mcp;
 pub mod notebook;
 pub mod proxy;

@@ -14,7 +14,7 @@ use syn::visit::{self, Visit};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["guard", "jail", "kernel", "proxy", "store"],
-    &["notebook", "sandbox"],
+    &["llm", "notebook", "sandbox"],
     &["mcp"],
     &["app", "cli", "config", "schema", "telemetry"],
 ];
@@ -47,6 +47,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", &["proxy"]),
     ("hyper_util", &["proxy"]),
     ("http_body_util", &["proxy"]),
+    ("reqwest", &["llm"]),
+    ("rustls", &["llm"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 
