@@ -68,9 +68,13 @@ impl Sources {
         })?;
         Ok(Self {
             flags,
-            // Only ours: the rest may hold secrets, and `Sources` can be printed.
+            // Only ours: the rest may hold secrets, and `Sources` can be printed. Keys of model
+            // providers are no settings either.
             env: std::env::vars_os()
-                .filter(|(name, _)| name.to_string_lossy().starts_with("HUSK_"))
+                .filter(|(name, _)| {
+                    let name = name.to_string_lossy();
+                    name.starts_with("HUSK_") && !name.starts_with("HUSK_KEY_")
+                })
                 .collect(),
             project,
             config_file,

@@ -7,7 +7,7 @@
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Event {
+pub(super) struct Event {
     /// Its name; empty where it has none.
     pub name: String,
     /// Its data, lines joined.
@@ -17,14 +17,14 @@ pub struct Event {
 /// An event is larger than any answer's part can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event of more than {MOST} bytes; the other side does not speak the protocol")]
-pub struct TooLong;
+pub(super) struct TooLong;
 
 /// Most bytes of one event.
-pub const MOST: usize = 32 << 20;
+pub(super) const MOST: usize = 32 << 20;
 
 /// What has come of an event.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(super) struct Decoder {
     line: Vec<u8>,
     event: Event,
     has_data: bool,
@@ -38,7 +38,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`TooLong`] for an event beyond [`MOST`].
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         while let Some(&first) = bytes.first() {
             if self.after_return && first == b'\n' {
@@ -60,7 +60,7 @@ impl Decoder {
     }
 
     /// The event that stands there when the other side has closed.
-    pub fn end(&mut self) -> Option<Event> {
+    pub(super) fn end(&mut self) -> Option<Event> {
         if !self.line.is_empty() {
             let whole = self.end_of_line();
             if whole.is_some() {

@@ -70,6 +70,17 @@ pub(super) enum Node {
 }
 
 impl Node {
+    /// Gives all targets their places.
+    fn number(&mut self, next: &mut usize) {
+        match self {
+            Self::Target(target) => {
+                target.id = *next;
+                *next += 1;
+            }
+            Self::Group(group) => group.nodes.iter_mut().for_each(|(_, node)| node.number(next)),
+        }
+    }
+
     fn collect<'a>(&'a self, targets: &mut Vec<&'a Target>) {
         match self {
             Self::Target(target) => targets.push(target),
@@ -139,6 +150,8 @@ impl Strategy {
 /// A provider's model with all that is needed to ask it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
+    /// Its place among all targets, from 0.
+    pub(super) id: usize,
     /// Its name: that of the configuration, else provider and model.
     pub name: String,
     /// Which wire it speaks.

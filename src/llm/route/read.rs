@@ -47,7 +47,10 @@ pub(super) fn routes(json: &Value) -> Result<Routes, Vec<Fault>> {
     let name = faults.text("", json, "name");
     let root = faults.node(at, config, &Above::default());
     match root {
-        Some((_, root)) if faults.0.is_empty() => Ok(Routes { name, root }),
+        Some((_, mut root)) if faults.0.is_empty() => {
+            root.number(&mut 0);
+            Ok(Routes { name, root })
+        }
         _ => Err(faults.0),
     }
 }
@@ -150,6 +153,7 @@ impl Faults {
         };
         let usual = || format!("{}/{}", kind.word(), model.as_deref().unwrap_or("any model"));
         Some(Target {
+            id: 0,
             name: self.text(at, value, "name").unwrap_or_else(usual),
             kind,
             virtual_key: mine.virtual_key,

@@ -1,0 +1,98 @@
+//! How patient the model client is.
+
+use std::time::Duration;
+
+use super::{http::Limits, route::Timeouts};
+use crate::{base::backoff::Backoff, guard::breaker};
+
+/// Times and numbers of the model client. Those of a target in its routes come before these.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// For a connection.
+    pub connect: Duration,
+    /// Until an answer's headers, while another target is left.
+    pub headers: Duration,
+    /// From there to the first word, while another target is left; and a second more for each
+    /// 10,000 tokens of the conversation, which have to be read first.
+    pub first_token: Duration,
+    /// Between two parts of an answer, while another target is left.
+    pub idle: Duration,
+    /// How much longer the last target may take in each of these.
+    pub last_factor: u32,
+    /// For one attempt, all in all.
+    pub attempt: Duration,
+    /// For a question, all in all, attempts and pauses.
+    pub total: Duration,
+    /// Attempts of a question, at all targets together.
+    pub attempts: u32,
+    /// Pauses between attempts where the provider says nothing.
+    pub backoff: Backoff,
+    /// The longest pause that a provider may ask for; beyond it the next target is asked.
+    pub patience: Duration,
+    /// Questions in a row that a target must fail before it is passed over.
+    pub faults: u32,
+    /// For how long it is passed over at first; twice as long each time it fails again.
+    pub passed_over: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            headers: Duration::from_secs(10),
+            first_token: Duration::from_secs(12),
+            idle: Duration::from_secs(10),
+            last_factor: 6,
+            attempt: Duration::from_secs(600),
+            total: Duration::from_secs(900),
+            attempts: 12,
+            backoff: Backoff { cap: Duration::from_secs(8), ..Backoff::default() },
+            patience: Duration::from_secs(30),
+            faults: 3,
+            passed_over: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    /// When a target is passed over, and when it streams no longer: up to half a minute, so that
+    /// whoever is well again is soon asked again.
+    pub(super) fn health(&self) -> breaker::Settings {
+        let open_seconds = self.passed_over.as_secs_f64();
+        breaker::Settings {
+            consecutive_faults: self.faults,
+            open_seconds,
+            max_open_seconds: (open_seconds * 6.0).max(open_seconds),
+            ..breaker::Settings::default()
+        }
+    }
+
+    /// The limits of an attempt. `tokens`: of the conversation; `spare`: another target is left.
+    pub(super) fn limits(&self, target: &Timeouts, tokens: u64, spare: bool) -> Limits {
+        let factor = if spare { 1 } else { self.last_factor.max(1) };
+        let reading = Duration::from_secs(tokens / 10_000);
+        Limits {
+            headers: target.headers.unwrap_or(self.headers * factor + reading),
+            first_token: target.first_token.unwrap_or(self.first_token * factor + reading),
+            idle: target.idle.unwrap_or(self.idle * factor),
+            total: target.total.unwrap_or(self.attempt),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_target_and_long_conversations_have_more_time_and_the_routes_the_last_word() {
+        let settings = Settings::default();
+        let none = Timeouts::default();
+        let seconds = Duration::from_secs;
+        assert_eq!(settings.limits(&none, 0, true).first_token, seconds(12));
+        assert_eq!(settings.limits(&none, 200_000, true).first_token, seconds(32));
+        assert_eq!(settings.limits(&none, 0, false).first_token, seconds(72));
+        let set = Timeouts { first_token: Some(seconds(1)), ..none };
+        assert_eq!(settings.limits(&set, 200_000, false).first_token, seconds(1));
+    }
+}
