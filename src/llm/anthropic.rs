@@ -179,10 +179,12 @@ pub(super) fn failure(status: Option<u16>, body: &Value) -> Failure {
         "request_too_large" => Class::ContextLength,
         _ => status.map_or(Class::Server, Class::of_status),
     };
-    let class = if class == Class::BadRequest || text(error, "type") == "invalid_request_error" {
-        of_words(message)
-    } else {
-        class
+    let class = match class {
+        Class::BadRequest => of_words(message),
+        _ if text(error, "type") == "invalid_request_error" => of_words(message),
+        // A gateway's filter answers 403 too.
+        Class::Denied if of_words(message) == Class::ContentFilter => Class::ContentFilter,
+        class => class,
     };
     let message = if message.is_empty() { error.to_string() } else { message.to_owned() };
     let failure = Failure::new(class, message);
@@ -272,7 +274,7 @@ mod tests {
             "usage": {"input_tokens": 3, "cache_read_input_tokens": 5, "output_tokens": 12,
                 "cache_creation_input_tokens": 9, "cache_creation": {"ephemeral_1h_input_tokens": 4}}});
         let reply = reply(&streamed()).unwrap();
-        assert_eq!(Ok(reply.clone()), self::reply(&[whole.clone()]));
+        assert_eq!(Ok(reply.clone()), self::reply(std::slice::from_ref(&whole)));
         assert_eq!(serde_json::to_value(&reply.content).unwrap(), whole["content"]);
         let usage = reply.usage;
         assert_eq!((usage.cache_write, usage.cache_write_1h, usage.whole_input()), (5, 4, 17));

@@ -1,0 +1,14 @@
+//! The model client against providers that fail: a server of the tests' own that can do any fault,
+//! and judges that others wrote.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect should stop there"
+)]
+
+mod ask;
+mod faults;
+mod provider;
+mod says;
