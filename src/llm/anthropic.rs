@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use super::{
     draft::{Counts, Piece},
     error::{Class, Failure},
-    message::{Block, MAX_TOKENS, Message, Request, Stop, Tool, ToolChoice},
+    message::{Block, Message},
+    reply::Stop,
+    request::{MAX_TOKENS, Request, Tool, ToolChoice},
 };
 
 /// The version of the API that this wire speaks.
@@ -227,7 +229,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::llm::{draft::Draft, message::Reply};
+    use crate::llm::{draft::Draft, reply::Reply};
 
     fn reply(events: &[Value]) -> Result<Reply, Failure> {
         let mut draft = Draft::default();

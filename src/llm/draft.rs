@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     error::{Class, Failure},
-    message::{Block, BrokenCall, Reply, Stop, Usage},
+    message::Block,
     provider::Event,
+    reply::{BrokenCall, Reply, Stop, Usage},
 };
 
 /// What a wire reads out of one event. `at` tells the blocks of an answer apart.
@@ -58,49 +59,43 @@ impl Draft {
     /// Takes a piece, and gives what of it may be shown.
     pub(super) fn take(&mut self, piece: Piece) -> Option<Event> {
         match piece {
-            Piece::Opened { id, model } => {
-                self.id = id;
-                self.model = model;
-                None
-            }
             Piece::Text { at, text } => self.text(at, text),
             Piece::Thinking { at, text } => self.thinking(at, text),
-            Piece::Signature { at, text } => {
-                let part = self
-                    .part(at, || Part::Thinking { text: String::new(), signature: String::new() });
-                if let Part::Thinking { signature, .. } = part {
-                    signature.push_str(&text);
-                }
-                None
-            }
-            Piece::Redacted { at, data } => {
-                self.part(at, || Part::Redacted(data));
-                None
-            }
             Piece::Call { at, id, name } => {
                 let part = Part::Call { id: id.clone(), name: name.clone(), json: String::new() };
                 self.blocks.push((at, part));
                 Some(Event::Call { id, name })
+            }
+            piece => {
+                self.note(piece);
+                None
+            }
+        }
+    }
+
+    /// Takes what is not shown.
+    fn note(&mut self, piece: Piece) {
+        match piece {
+            Piece::Opened { id, model } => (self.id, self.model) = (id, model),
+            Piece::Signature { at, text } => {
+                let new = || Part::Thinking { text: String::new(), signature: String::new() };
+                if let Part::Thinking { signature, .. } = self.part(at, new) {
+                    signature.push_str(&text);
+                }
+            }
+            Piece::Redacted { at, data } => {
+                self.part(at, || Part::Redacted(data));
             }
             Piece::Arguments { at, json: more } => {
                 let open = self.blocks.iter_mut().rev().find(|(key, _)| *key == at);
                 if let Some((_, Part::Call { json, .. })) = open {
                     json.push_str(&more);
                 }
-                None
             }
-            Piece::Counted(counts) => {
-                self.count(counts);
-                None
-            }
-            Piece::Stopped(stop) => {
-                self.stop = Some(stop);
-                None
-            }
-            Piece::Ended => {
-                self.ended = true;
-                None
-            }
+            Piece::Counted(counts) => self.count(counts),
+            Piece::Stopped(stop) => self.stop = Some(stop),
+            Piece::Ended => self.ended = true,
+            Piece::Text { .. } | Piece::Thinking { .. } | Piece::Call { .. } => {}
         }
     }
 

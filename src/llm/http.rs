@@ -16,8 +16,9 @@ use super::{
     draft::{Draft, Piece},
     endpoint::Endpoint,
     error::{Class, Failure, LlmError, Phase},
-    message::{Reply, Request},
     provider::Event,
+    reply::Reply,
+    request::Request,
     retry_after, wire,
 };
 

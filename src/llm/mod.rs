@@ -1,6 +1,6 @@
 //! Floor 2: the model client. Asks models of several providers, and survives their failures.
 //!
-//! - [`message`] is the one form of a conversation; `anthropic`, `openai` and `bedrock` are the
+//! - [`message`], [`request`] and [`reply`] are the one form of a conversation; `anthropic`, `openai` and `bedrock` are the
 //!   providers' forms of it, `wire` chooses among them, `sse` and `bedrock::frames` take streams
 //!   apart, and `draft` puts an answer together.
 //! - [`route`] says who is asked, and who after a failure; `stream` what is done at one target after
@@ -24,6 +24,8 @@ pub mod keys;
 pub mod message;
 mod openai;
 pub mod provider;
+pub mod reply;
+pub mod request;
 mod retry_after;
 pub mod route;
 mod settings;

@@ -4,10 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 
-use super::{
-    error::LlmError,
-    message::{Reply, Request},
-};
+use super::{error::LlmError, reply::Reply, request::Request};
 
 /// Something that answers: [`super::Client`], or what a test puts in its place.
 pub trait Provider: Send + Sync {

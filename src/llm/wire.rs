@@ -12,8 +12,9 @@ use super::{
     draft::Piece,
     endpoint::{Access, Endpoint},
     error::{Class, Failure},
-    message::{Block, Request},
+    message::Block,
     openai,
+    request::Request,
     route::Kind,
     sse,
 };

@@ -10,8 +10,8 @@ use husk::{
         client::Parts,
         error::LlmError,
         keys::Surroundings,
-        message::Request,
         provider::{Answer, Event, Now, Provider, Status},
+        request::Request,
         route::Routes,
     },
 };

@@ -380,7 +380,7 @@ async fn one_budget_holds_for_all_targets_together() {
 async fn a_question_that_is_given_up_is_no_longer_asked() {
     let only = Provider::new(vec![Act::Silence]).await;
     let client = client(&target("only", Wire::OpenAi, &only.url), settings());
-    let question = ask(&client, husk::llm::message::Request::ask("hello"));
+    let question = ask(&client, husk::llm::request::Request::ask("hello"));
     let given_up = async {
         while only.asked().is_empty() {
             tokio::task::yield_now().await;

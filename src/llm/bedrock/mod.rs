@@ -12,7 +12,7 @@ use super::{
     anthropic::{self, of_words},
     draft::Piece,
     error::{Class, Failure},
-    message::Request,
+    request::Request,
 };
 use frames::{BadFrame, Frame};
 

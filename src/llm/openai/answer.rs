@@ -6,7 +6,7 @@ use crate::llm::{
     anthropic::of_words,
     draft::{Counts, Piece},
     error::{Class, Failure},
-    message::Stop,
+    reply::Stop,
 };
 
 /// The blocks of an answer in this form: thoughts, words, and then each call by its index.
@@ -145,10 +145,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::llm::{
-        draft::Draft,
-        message::{Block, Reply},
-    };
+    use crate::llm::{draft::Draft, message::Block, reply::Reply};
 
     fn reply(chunks: &[Value]) -> Result<Reply, Failure> {
         let (mut draft, mut open) = (Draft::default(), Vec::new());

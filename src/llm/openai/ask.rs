@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     base::canon::Form,
-    llm::message::{Block, Message, Request, Role, Source, Tool, ToolChoice},
+    llm::{
+        message::{Block, Message, Role, Source},
+        request::{Request, Tool, ToolChoice},
+    },
 };
 
 /// The body that asks for this. `of_openai`: of OpenAI itself, which has names that servers which are

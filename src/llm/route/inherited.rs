@@ -8,7 +8,7 @@ use super::{
     Kind, Retry, Timeouts,
     faults::{Faults, below},
 };
-use crate::llm::message::Params;
+use crate::llm::request::Params;
 
 /// The most times that a target is asked again.
 const MOST_RETRIES: u64 = 10;

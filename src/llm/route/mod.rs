@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     error::{Class, Failure},
-    message::Params,
+    request::Params,
 };
 
 pub(super) use walk::Walk;
