@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    cache,
     driven::Driven,
     endpoint::{Endpoint, Ticket},
     error::{Class, Failure, LlmError, Tried},
@@ -17,7 +18,7 @@ use super::{
     provider::{Answer, Event, EventStream, Now, Provider, Status},
     reply::Reply,
     request::Request,
-    route::{Fault, Routes, Target, Walk},
+    route::{Fault, Kind, Routes, Target, Walk},
     settings::Settings,
     stream::{Course, Next, Pauses},
     wire,
@@ -293,7 +294,11 @@ impl<'a> Call<'a> {
     fn fitted(&self, target: &Target) -> Request {
         let mut request = self.request.clone();
         request.params = request.params.under(&target.params);
-        wire::fitted(request)
+        let request = wire::fitted(request);
+        match target.kind {
+            Kind::OpenAi => request,
+            _ => cache::marked(&request, &self.inner.parts.settings.prompt_cache),
+        }
     }
 
     fn limits(&self, target: &Target, request: &Request, spare: bool) -> Limits {

@@ -7,6 +7,7 @@
 //!   one; [`error`] which failures there are. All of these are pure.
 //! - [`client`] carries it out, with `http` for one attempt and `endpoint` for what is known of a
 //!   target; [`keys`] finds the keys.
+//! - [`cache`] keeps the beginning of prompts in the providers' caches.
 //! - [`provider`] is what an agent sees of all this.
 //!
 //! The only door to `reqwest` and to providers. Knows nothing of tools beyond their description, and
@@ -14,6 +15,7 @@
 
 mod anthropic;
 mod bedrock;
+pub mod cache;
 pub mod client;
 mod draft;
 mod driven;

@@ -74,9 +74,6 @@ pub enum Now {
     Degraded,
     /// Another target is asked.
     Fallback,
-    /// The prompt's prefix differs from that of the last question, so that the provider's cache
-    /// could not be used.
-    CacheBroken,
 }
 
 impl Now {
@@ -87,7 +84,6 @@ impl Now {
             Self::Retry(_) => "retry",
             Self::Degraded => "degraded",
             Self::Fallback => "fallback",
-            Self::CacheBroken => "cache_broken",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{http::Limits, route::Timeouts};
+use super::{cache, http::Limits, route::Timeouts};
 use crate::{base::backoff::Backoff, guard::breaker};
 
 /// Times and numbers of the model client. Those of a target in its routes come before these.
@@ -33,6 +33,8 @@ pub struct Settings {
     pub faults: u32,
     /// For how long it is passed over at first; twice as long each time it fails again.
     pub passed_over: Duration,
+    /// Where prompt-cache marks go, at providers that know them.
+    pub prompt_cache: cache::Rules,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             patience: Duration::from_secs(30),
             faults: 3,
             passed_over: Duration::from_secs(5),
+            prompt_cache: cache::Rules::default(),
         }
     }
 }
