@@ -10,5 +10,7 @@
 
 mod ask;
 mod faults;
+mod judges;
 mod provider;
 mod says;
+mod servers;

@@ -44,6 +44,8 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) text: String,
 }
 
 /// The server; it ends when this is dropped.
@@ -139,7 +141,8 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
             return None;
         }
     }
-    Some(Asked { path, headers, body: serde_json::from_slice(&body).unwrap() })
+    let text = String::from_utf8(body).unwrap();
+    Some(Asked { path, headers, body: serde_json::from_str(&text).unwrap(), text })
 }
 
 /// Whether the connection can go on.
