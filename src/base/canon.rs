@@ -36,6 +36,12 @@ impl Digest {
         digest.copy_from_slice(context.finish().as_ref());
         Self(digest)
     }
+
+    /// All of it as hexadecimal digits, for file names.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        super::ids::hex(&self.0)
+    }
 }
 
 impl fmt::Debug for Digest {

@@ -254,8 +254,8 @@ mod tests {
             delta(0, json!({"type": "thinking_delta", "thinking": "hm"})),
             delta(0, json!({"type": "signature_delta", "signature": "sig"})),
             start(1, json!({"type": "text", "text": ""})),
-            delta(1, json!({"type": "text_delta", "text": "Hel"})),
-            delta(1, json!({"type": "text_delta", "text": "lo"})),
+            delta(1, json!({"type": "text_delta", "text": "Good"})),
+            delta(1, json!({"type": "text_delta", "text": " day"})),
             json!({"type": "content_block_stop", "index": 1}),
             json!({"type": "an_event_of_next_year", "index": 7}),
             start(2, json!({"type": "tool_use", "id": "t", "name": "run", "input": {}})),
@@ -271,7 +271,7 @@ mod tests {
         let whole = json!({"type": "message", "id": "m", "model": "claude", "stop_reason": "tool_use",
             "content": [
                 {"type": "thinking", "thinking": "hm", "signature": "sig"},
-                {"type": "text", "text": "Hello"},
+                {"type": "text", "text": "Good day"},
                 {"type": "tool_use", "id": "t", "name": "run", "input": {"code": "1"}}],
             "usage": {"input_tokens": 3, "cache_read_input_tokens": 5, "output_tokens": 12,
                 "cache_creation_input_tokens": 9, "cache_creation": {"ephemeral_1h_input_tokens": 4}}});

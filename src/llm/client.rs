@@ -4,17 +4,25 @@
 //! What is decided is decided elsewhere (`route`, `stream`, the breaker's heart); here it is carried
 //! out.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
 use super::{
+    answers::Answers,
     cache,
     driven::Driven,
     endpoint::{Endpoint, Ticket},
     error::{Class, Failure, LlmError, Tried},
     http::{self, Limits, Shown},
     keys::{Keys, Surroundings},
+    message::Block,
+    price::Prices,
     provider::{Answer, Event, EventStream, Now, Provider, Status},
     reply::Reply,
     request::Request,
@@ -40,6 +48,10 @@ pub struct Parts {
     pub guardrails: BTreeMap<String, Arc<dyn Guardrail>>,
     /// The file with keys.
     pub key_file: Option<PathBuf>,
+    /// Answers that are kept, for targets whose routes want it.
+    pub answers: Answers,
+    /// What models cost.
+    pub prices: Prices,
 }
 
 /// Asks the models of a tree of routes. Clones are the same client.
@@ -120,6 +132,8 @@ struct Call<'a> {
 /// What a target has to say at last.
 enum Outcome {
     Reply(Box<Reply>),
+    /// It was kept.
+    Kept(Box<Reply>),
     Failed(Failure),
     /// The budget of the call is used up.
     Over(Failure),
@@ -137,8 +151,9 @@ impl<'a> Call<'a> {
         let mut target = walk.first(&mut roll);
         let mut skipped = Vec::new();
         while let Some(it) = target {
-            let failure = match self.ask_unless_open(it, walk.has_spare()).await {
+            let failure = match self.ask_or_find(it, walk.has_spare()).await {
                 Outcome::Reply(reply) => return Ok(self.answer(it, *reply)),
+                Outcome::Kept(reply) => return Ok(self.kept(it, *reply)),
                 Outcome::Over(failure) => return Err(self.over(it, failure)),
                 Outcome::Failed(failure) => failure,
             };
@@ -146,6 +161,9 @@ impl<'a> Call<'a> {
                 skipped.push(it);
             }
             target = walk.after(&failure, &mut roll);
+            if target.is_some() && self.is_over(Duration::ZERO) {
+                return Err(self.over(it, failure));
+            }
             if let Some(next) = target {
                 self.tell(Now::Fallback, &failure, &next.name);
             }
@@ -160,6 +178,7 @@ impl<'a> Call<'a> {
         for target in skipped.into_iter().filter(|_| !refused) {
             match self.ask(target, false).await {
                 Outcome::Reply(reply) => return Ok(self.answer(target, *reply)),
+                Outcome::Kept(reply) => return Ok(self.kept(target, *reply)),
                 Outcome::Over(failure) => return Err(self.over(target, failure)),
                 Outcome::Failed(failure) => self.note(target, failure),
             }
@@ -185,7 +204,28 @@ impl<'a> Call<'a> {
     }
 
     fn answer(&self, target: &Target, reply: Reply) -> Answer {
-        Answer { reply, target: target.name.clone(), attempts: self.attempts, cost: None }
+        // The model that was asked for tells more than the name under which it answers.
+        let asked = target.params.model.as_deref().or(self.request.params.model.as_deref());
+        let prices = &self.inner.parts.prices;
+        let cost = asked.and_then(|model| prices.cost(model, &reply.usage));
+        let cost = cost.or_else(|| prices.cost(&reply.model, &reply.usage));
+        let (target, attempts) = (target.name.clone(), self.attempts);
+        Answer { reply, target, attempts, kept: false, cost }
+    }
+
+    /// Shows an answer that was kept as if it came.
+    fn kept(&mut self, target: &Target, reply: Reply) -> Answer {
+        for block in &reply.content {
+            match block {
+                Block::Text { text, .. } => self.shown.send(Event::Text(text.clone())),
+                Block::Thinking { thinking, .. } => {
+                    self.shown.send(Event::Thinking(thinking.clone()));
+                }
+                _ => {}
+            }
+        }
+        let (target, attempts) = (target.name.clone(), self.attempts);
+        Answer { reply, target, attempts, kept: true, cost: Some(0.0) }
     }
 
     fn tell(&mut self, now: Now, failure: &Failure, target: &str) {
@@ -199,6 +239,25 @@ impl<'a> Call<'a> {
 
     fn endpoint(&self, target: &Target) -> Option<&'a Endpoint> {
         self.inner.endpoints.get(target.id)
+    }
+
+    /// Takes a kept answer where the routes want it, and keeps a new one. Of several at once that ask
+    /// the same, one asks the target, and the others take its answer.
+    async fn ask_or_find(&mut self, target: &Target, spare: bool) -> Outcome {
+        let Some(age) = target.cache else { return self.ask_unless_open(target, spare).await };
+        let answers = &self.inner.parts.answers;
+        let key = Answers::key(target, &self.fitted(target));
+        let _turn = answers.turn(key).await;
+        if !self.request.refresh
+            && let Some(reply) = answers.find(key, age, SystemTime::now()).await
+        {
+            return Outcome::Kept(Box::new(reply));
+        }
+        let outcome = self.ask_unless_open(target, spare).await;
+        if let Outcome::Reply(reply) = &outcome {
+            answers.keep(key, reply, SystemTime::now()).await;
+        }
+        outcome
     }
 
     async fn ask_unless_open(&mut self, target: &Target, spare: bool) -> Outcome {
@@ -218,7 +277,9 @@ impl<'a> Call<'a> {
             {
                 ticket.record(Verdict::Fault(&failure.to_string()));
             }
-            Outcome::Reply(_) | Outcome::Failed(_) => ticket.record(Verdict::Fine),
+            Outcome::Reply(_) | Outcome::Kept(_) | Outcome::Failed(_) => {
+                ticket.record(Verdict::Fine)
+            }
             Outcome::Over(_) => {}
         }
         outcome
@@ -304,7 +365,7 @@ impl<'a> Call<'a> {
     fn limits(&self, target: &Target, request: &Request, spare: bool) -> Limits {
         let tokens = request.messages.iter().flat_map(|message| &message.content);
         let tokens = tokens.map(|block| match block {
-            super::message::Block::Text { text, .. } => budget::tokens(text),
+            Block::Text { text, .. } => budget::tokens(text),
             _ => 0,
         });
         self.inner.parts.settings.limits(&target.timeouts, tokens.sum(), spare)

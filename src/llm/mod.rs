@@ -7,12 +7,14 @@
 //!   one; [`error`] which failures there are. All of these are pure.
 //! - [`client`] carries it out, with `http` for one attempt and `endpoint` for what is known of a
 //!   target; [`keys`] finds the keys.
-//! - [`cache`] keeps the beginning of prompts in the providers' caches.
+//! - [`cache`] keeps the beginning of prompts in the providers' caches, [`answers`] keeps whole answers
+//!   here; [`price`] knows what an answer costs.
 //! - [`provider`] is what an agent sees of all this.
 //!
 //! The only door to `reqwest` and to providers. Knows nothing of tools beyond their description, and
 //! runs none.
 
+pub mod answers;
 mod anthropic;
 mod bedrock;
 pub mod cache;
@@ -25,6 +27,7 @@ mod http;
 pub mod keys;
 pub mod message;
 mod openai;
+pub mod price;
 pub mod provider;
 pub mod reply;
 pub mod request;

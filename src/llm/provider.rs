@@ -46,9 +46,11 @@ pub struct Answer {
     pub reply: Reply,
     /// The target that gave it. What others took that failed is not in its usage.
     pub target: String,
-    /// How often targets were asked; 0 for an answer that was kept.
+    /// How often targets were asked.
     pub attempts: u32,
-    /// What it costs in US dollars, where the price is known.
+    /// Whether it is one that was kept: then its usage is nothing.
+    pub kept: bool,
+    /// What it costs in US dollars, where the price is known. Attempts that failed are not in it.
     pub cost: Option<f64>,
 }
 

@@ -22,6 +22,8 @@ pub struct Request {
     pub tool_choice: Option<ToolChoice>,
     /// Who asks: keeps the cached answers of one user from another.
     pub principal: String,
+    /// Asks the model though an answer to the same question is kept.
+    pub refresh: bool,
 }
 
 /// The parameters of a request that `override_params` of a target may set.
@@ -66,6 +68,7 @@ impl Request {
             tools: Vec::new(),
             tool_choice: None,
             principal: String::new(),
+            refresh: false,
         }
     }
 

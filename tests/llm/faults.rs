@@ -370,10 +370,14 @@ async fn one_budget_holds_for_all_targets_together() {
     let wire = Wire::OpenAi;
     let down = || Provider::new(vec![wire.error(500, "x", "down")]);
     let (first, second) = (down().await, down().await);
-    let settings = Settings { attempts: 4, ..settings() };
-    let came = hello(&client(&fallback(wire, &first, &second), settings)).await;
-    assert!(came.end.unwrap_err().to_string().contains("4 attempts"));
-    assert_eq!((first.asked().len(), second.asked().len()), (3, 1));
+    for (attempts, of_second) in [(4, 1), (3, 1)] {
+        let settings = Settings { attempts, ..settings() };
+        let came = hello(&client(&fallback(wire, &first, &second), settings)).await;
+        let error = came.end.unwrap_err().to_string();
+        assert!(error.contains(&format!("{attempts} attempts")), "{error}");
+        assert_eq!(second.asked().len(), of_second);
+    }
+    assert_eq!(first.asked().len(), 6);
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@
 mod ask;
 mod faults;
 mod judges;
+mod kept;
 mod provider;
 mod says;
+mod sent;
 mod servers;

@@ -172,8 +172,8 @@ mod tests {
         let usage = json!({"prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 6}});
         let streamed = [
             chunk(json!({"role": "assistant", "content": ""}), None),
-            chunk(json!({"content": "Hel"}), None),
-            chunk(json!({"content": "lo"}), None),
+            chunk(json!({"content": "Good"}), None),
+            chunk(json!({"content": " day"}), None),
             call(0, json!({"id": "a", "function": {"name": "run", "arguments": ""}})),
             call(0, json!({"function": {"arguments": "{\"x\":"}})),
             call(1, json!({"id": "b", "function": {"name": "look", "arguments": "{}"}})),
@@ -182,13 +182,13 @@ mod tests {
             json!({"id": "c", "model": "gpt", "choices": [], "usage": usage}),
         ];
         let whole = json!({"id": "c", "model": "gpt", "usage": usage, "choices": [{"finish_reason": "tool_calls",
-            "message": {"content": "Hello", "tool_calls": [
+            "message": {"content": "Good day", "tool_calls": [
                 {"id": "a", "function": {"name": "run", "arguments": "{\"x\":1}"}},
                 {"id": "b", "function": {"name": "look", "arguments": {}}}]}}]});
         let reply = reply(&streamed).unwrap();
         assert_eq!(Ok(reply.clone()), self::reply(&[whole]));
         assert_eq!((reply.usage.input, reply.usage.cache_read, reply.usage.output), (4, 6, 4));
-        assert_eq!(reply.text(), "Hello");
+        assert_eq!(reply.text(), "Good day");
         let calls = reply.content.iter().filter(|it| matches!(it, Block::ToolUse { .. }));
         assert_eq!(calls.count(), 2);
     }
