@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn another_question_user_or_parameter_is_another_key_and_marks_are_not() {
         let base = Request::ask("hi");
-        let mut others = vec![Request::ask("ho"), Request::ask("hi"), Request::ask("hi")];
+        let mut others = [Request::ask("ho"), Request::ask("hi"), Request::ask("hi")];
         others[1].principal = "other".to_owned();
         others[2].params.rest.insert("top_p".to_owned(), json!(1));
         assert!(others.iter().all(|other| key(other) != key(&base)));

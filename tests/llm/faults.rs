@@ -111,6 +111,23 @@ async fn a_reset_connection_and_a_dead_host_lead_to_another() {
 }
 
 #[tokio::test]
+async fn a_server_that_speaks_no_tls_is_no_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let closes = async {
+        loop {
+            drop(listener.accept().await.unwrap());
+        }
+    };
+    let client = client(&target("it", Wire::OpenAi, &url), settings());
+    let came = tokio::select! {
+        came = hello(&client) => came,
+        () = closes => panic!("it accepts for ever"),
+    };
+    assert_eq!(came.end.unwrap_err().last().unwrap().class, Class::Connect);
+}
+
+#[tokio::test]
 async fn a_silent_provider_is_asked_once() {
     for wire in WIRES {
         let seen =
