@@ -27,7 +27,7 @@ use super::{
     reply::Reply,
     request::Request,
     route::{Fault, Kind, Routes, Target, Walk},
-    settings::Settings,
+    settings::{About, Settings},
     stream::{Course, Next, Pauses},
     wire,
 };
@@ -368,7 +368,10 @@ impl<'a> Call<'a> {
             Block::Text { text, .. } => budget::tokens(text),
             _ => 0,
         });
-        self.inner.parts.settings.limits(&target.timeouts, tokens.sum(), spare)
+        let model = request.params.model.as_deref().unwrap_or_default();
+        let hides_thoughts = target.kind.hides_thoughts(model);
+        let about = About { tokens: tokens.sum(), spare, hides_thoughts };
+        self.inner.parts.settings.limits(&target.timeouts, about)
     }
 
     fn pauses(&self) -> Pauses {

@@ -143,6 +143,11 @@ impl Draft {
         self.stop.is_some()
     }
 
+    /// Whether the arguments of a call are being written.
+    pub(super) fn is_calling(&self) -> bool {
+        matches!(self.blocks.last(), Some((_, Part::Call { .. })))
+    }
+
     /// Whether all has come.
     pub(super) fn is_ended(&self) -> bool {
         self.ended

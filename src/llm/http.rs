@@ -37,6 +37,8 @@ pub(super) struct Limits {
     pub(super) headers: Duration,
     pub(super) first_token: Duration,
     pub(super) idle: Duration,
+    /// The same, while the arguments of a call are written.
+    pub(super) calling: Duration,
     pub(super) total: Duration,
 }
 
@@ -233,9 +235,11 @@ impl Reading<'_> {
     ) -> Result<Option<Bytes>, Failure> {
         let ending = may_end && self.draft.is_stopped();
         let now = Instant::now();
+        let calling = self.draft.is_calling();
+        let idle = if calling { self.limits.calling } else { self.limits.idle };
         let (until, phase, limit) = match (ending, began) {
             (true, _) => (now + GRACE, Phase::Idle, GRACE),
-            (_, true) => (now + self.limits.idle, Phase::Idle, self.limits.idle),
+            (_, true) => (now + idle, Phase::Idle, idle),
             (_, false) => (first_by, Phase::FirstToken, self.limits.first_token),
         };
         let (until, phase, limit) = match self.until < until {

@@ -17,7 +17,10 @@ pub struct Settings {
     pub first_token: Duration,
     /// Between two parts of an answer, while another target is left.
     pub idle: Duration,
-    /// How much longer the last target may take in each of these.
+    /// How much longer the last target may take in each of these; and how much longer others may take
+    /// where silence is no sign of a fault: before the first word of a model that does not show its
+    /// thoughts, and between parts while it writes the arguments of a call, which some providers
+    /// send when a whole argument is written.
     pub last_factor: u32,
     /// For one attempt, all in all.
     pub attempt: Duration,
@@ -70,17 +73,31 @@ impl Settings {
         }
     }
 
-    /// The limits of an attempt. `tokens`: of the conversation; `spare`: another target is left.
-    pub(super) fn limits(&self, target: &Timeouts, tokens: u64, spare: bool) -> Limits {
-        let factor = if spare { 1 } else { self.last_factor.max(1) };
-        let reading = Duration::from_secs(tokens / 10_000);
+    /// The limits of an attempt.
+    pub(super) fn limits(&self, target: &Timeouts, about: About) -> Limits {
+        let longer = self.last_factor.max(1);
+        let factor = if about.spare { 1 } else { longer };
+        let first = if about.hides_thoughts { longer } else { factor };
+        let reading = Duration::from_secs(about.tokens / 10_000);
         Limits {
-            headers: target.headers.unwrap_or(self.headers * factor + reading),
-            first_token: target.first_token.unwrap_or(self.first_token * factor + reading),
+            headers: target.headers.unwrap_or(self.headers * first + reading),
+            first_token: target.first_token.unwrap_or(self.first_token * first + reading),
             idle: target.idle.unwrap_or(self.idle * factor),
+            calling: target.idle.unwrap_or(self.idle * longer),
             total: target.total.unwrap_or(self.attempt),
         }
     }
+}
+
+/// What the limits of an attempt depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct About {
+    /// Of the conversation.
+    pub(super) tokens: u64,
+    /// Whether another target is left.
+    pub(super) spare: bool,
+    /// Whether the model thinks in silence.
+    pub(super) hides_thoughts: bool,
 }
 
 #[cfg(test)]
@@ -92,10 +109,25 @@ mod tests {
         let settings = Settings::default();
         let none = Timeouts::default();
         let seconds = Duration::from_secs;
-        assert_eq!(settings.limits(&none, 0, true).first_token, seconds(12));
-        assert_eq!(settings.limits(&none, 200_000, true).first_token, seconds(32));
-        assert_eq!(settings.limits(&none, 0, false).first_token, seconds(72));
+        let about = |tokens, spare| About { tokens, spare, hides_thoughts: false };
+        assert_eq!(settings.limits(&none, about(0, true)).first_token, seconds(12));
+        assert_eq!(settings.limits(&none, about(200_000, true)).first_token, seconds(32));
+        assert_eq!(settings.limits(&none, about(0, false)).first_token, seconds(72));
         let set = Timeouts { first_token: Some(seconds(1)), ..none };
-        assert_eq!(settings.limits(&set, 200_000, false).first_token, seconds(1));
+        assert_eq!(settings.limits(&set, about(200_000, false)).first_token, seconds(1));
+    }
+
+    #[test]
+    fn silence_of_a_model_that_thinks_or_writes_arguments_is_no_fault() {
+        let settings = Settings::default();
+        let seconds = Duration::from_secs;
+        let thinks = About { tokens: 0, spare: true, hides_thoughts: true };
+        let limits = settings.limits(&Timeouts::default(), thinks);
+        assert_eq!(
+            (limits.first_token, limits.idle, limits.calling),
+            (seconds(72), seconds(10), seconds(60))
+        );
+        let set = Timeouts { idle: Some(seconds(1)), ..Timeouts::default() };
+        assert_eq!(settings.limits(&set, thinks).calling, seconds(1));
     }
 }

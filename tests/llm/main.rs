@@ -9,6 +9,7 @@
 )]
 
 mod ask;
+mod course;
 mod faults;
 mod judges;
 mod kept;

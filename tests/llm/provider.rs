@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub(crate) enum Act {
     Answer(u16, Vec<(&'static str, String)>, String),
     /// A stream, and how it ends.
     Stream { content_type: &'static str, parts: Vec<Vec<u8>>, end: End },
+    /// A whole stream of server-sent events that pauses before its last ones, as many as told.
+    Pausing { events: Vec<String>, last: usize, pause: Duration },
     /// Nothing, for ever.
     Silence,
     /// The connection is reset at once.
@@ -32,6 +35,8 @@ pub(crate) enum Act {
 pub(crate) enum End {
     /// As HTTP wants it.
     Clean,
+    /// Not yet.
+    Open,
     /// The connection closes in the middle.
     Cut,
     /// Nothing more comes, and the connection stays.
@@ -159,17 +164,23 @@ async fn perform(stream: &mut TcpStream, act: Act) -> bool {
             let head = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
             );
-            let mut goes_on = write(stream, head.as_bytes()).await;
-            for part in parts {
-                let mut chunk = format!("{:x}\r\n", part.len()).into_bytes();
-                chunk.extend(part);
-                chunk.extend(b"\r\n");
-                goes_on = goes_on && write(stream, &chunk).await;
-            }
+            let goes_on = write(stream, head.as_bytes()).await && send(stream, parts).await;
             match end {
+                End::Open => goes_on,
                 End::Clean => write(stream, b"0\r\n\r\n").await,
                 End::Cut => false,
                 End::Stall => hang(stream).await,
+            }
+        }
+        Act::Pausing { events, last, pause } => {
+            let (first, rest) = events.split_at(events.len() - last);
+            let bytes = |events: &[String]| vec![events.concat().into_bytes()];
+            let content_type = "text/event-stream";
+            let head = Act::Stream { content_type, parts: bytes(first), end: End::Open };
+            Box::pin(perform(stream, head)).await && {
+                // The pause is what this provider does, and nothing waits for it to be over.
+                tokio::time::sleep(pause).await;
+                send(stream, bytes(rest)).await && write(stream, b"0\r\n\r\n").await
             }
         }
         Act::Silence => hang(stream).await,
@@ -179,6 +190,18 @@ async fn perform(stream: &mut TcpStream, act: Act) -> bool {
             false
         }
     }
+}
+
+/// Parts of a stream, each in a chunk of its own.
+async fn send(stream: &mut TcpStream, parts: Vec<Vec<u8>>) -> bool {
+    let mut goes_on = true;
+    for part in parts {
+        let mut chunk = format!("{:x}\r\n", part.len()).into_bytes();
+        chunk.extend(part);
+        chunk.extend(b"\r\n");
+        goes_on = goes_on && write(stream, &chunk).await;
+    }
+    goes_on
 }
 
 async fn write(stream: &mut TcpStream, bytes: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use husk::llm::{
     message::{Block, Message, Role},
     reply::Reply,
     request::{Request, Tool},
-    route::{Routes, build},
+    route::{Kind, Routes, build},
 };
 use serde_json::{Value, json};
 
@@ -147,4 +147,14 @@ fn the_patterns_configurations_load_unchanged_and_are_what_husk_builds() {
         assert_eq!(read(name), built, "{name}");
         assert_eq!(Routes::read(&read(name)).unwrap().targets().len(), 4);
     }
+}
+
+#[test]
+fn the_routes_that_the_readme_shows_are_understood() {
+    let readme = std::fs::read_to_string(crate::servers::repository().join("README.md")).unwrap();
+    let (_, block) = readme.split_once("```json routes\n").unwrap();
+    let (block, _) = block.split_once("\n```").unwrap();
+    let routes = Routes::read(&serde_json::from_str(block).unwrap()).unwrap();
+    let kinds: Vec<_> = routes.targets().iter().map(|target| target.kind).collect();
+    assert_eq!(kinds, [Kind::Anthropic, Kind::Bedrock]);
 }

@@ -204,6 +204,13 @@ impl Kind {
         Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
     }
 
+    /// Whether this model thinks in silence: OpenAI's own, in this form of theirs.
+    #[must_use]
+    pub(super) fn hides_thoughts(self, model: &str) -> bool {
+        let thinks = ["o1", "o3", "o4", "gpt-5"];
+        self == Self::OpenAi && thinks.iter().any(|beginning| model.starts_with(beginning))
+    }
+
     /// The kind that a model's name tells.
     #[must_use]
     pub fn of_model(model: &str) -> Option<Self> {

@@ -274,8 +274,8 @@ fn a_level_that_cannot_be_had_is_an_error_with_the_way_out() {
     command.args(["--user", "--map-root-user", "sh", "-c"]);
     command.arg(format!("echo 0 >/proc/sys/user/max_user_namespaces; exec {HUSK}"));
     command.env("HUSK_PYTHON", python()).env("HUSK_SANDBOX_MIN_ISOLATION", "namespaces");
-    for name in ["HUSK_TEST_PYTHON", "HUSK_TEST_KERNELS", "HUSK_TEST_INSPECTOR", "HUSK_TEST_NODE"] {
-        command.env_remove(name);
+    for name in ["PYTHON", "KERNELS", "MODELS", "INSPECTOR", "NODE"] {
+        command.env_remove(format!("HUSK_TEST_{name}"));
     }
     command
         .env("HUSK_DATA_DIR", "/nonexistent/data")
