@@ -13,12 +13,12 @@
 //! | floor | modules |
 //! |---|---|
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
-//! | 3 surfaces | [`mcp`] |
+//! | 3 surfaces | [`mcp`], `agent` (feature `agent`) |
 //! | 2 assemblies | [`sandbox`], [`notebook`], `llm` (feature `agent`) |
 //! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`] |
 //! | 0 base | [`base`] |
 //!
-//! Each foreign system has one door: `rmcp` is named only in [`mcp`]; `zeromq` and
+//! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq` and
 //! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
 //! in [`cli`]; `sqlx` only in [`store`]; `hyper` only in [`proxy`]; `reqwest` only in `llm`.
 //!
@@ -57,6 +57,8 @@
 //! 10. [`mcp::reply`] is the one place where the outcome becomes an MCP result. On the way out the
 //!     limiter settles the real cost, the breaker and dedup remember, and the span closes.
 
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod app;
 pub mod base;
 pub mod cli;

@@ -67,8 +67,11 @@ impl Shown {
     }
 }
 
-/// The HTTP client of all targets.
-pub(super) fn client(connect: Duration) -> Result<reqwest::Client, LlmError> {
+/// An HTTP client: that of all targets, and of whoever else asks over HTTPS.
+///
+/// # Errors
+/// [`LlmError::Https`].
+pub fn client(connect: Duration) -> Result<reqwest::Client, LlmError> {
     // Whoever uses this library with a choice of its own has made it already, and keeps it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()

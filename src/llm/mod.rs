@@ -39,4 +39,5 @@ mod stream;
 mod wire;
 
 pub use client::Client;
+pub use http::client as http_client;
 pub use settings::Settings;

@@ -1,7 +1,7 @@
 //! Floor 2: a session's record as a Jupyter notebook (nbformat 4.5).
 //!
 //! [`document`] says what is recorded, [`record`] keeps the file in the
-//! workspace, [`export`] turns a notebook into a script or a text. It runs nothing and knows
+//! workspace, [`export`] turns a notebook into a script or a text, [`whole`] makes one at once. It runs nothing and knows
 //! nothing of kernels or of MCP.
 
 mod bounds;
@@ -11,3 +11,4 @@ mod nbformat;
 pub mod record;
 mod spool;
 mod target;
+pub mod whole;

@@ -51,19 +51,25 @@ pub(super) fn closing(header: &Header) -> String {
     format!("\n ],\n \"metadata\": {metadata},\n \"nbformat\": 4,\n \"nbformat_minor\": 5\n}}\n")
 }
 
+/// The JSON of a cell of words, with the `,` before it.
+pub(super) fn words(id: &str, text: &str) -> Vec<u8> {
+    let words = json!({
+        "cell_type": "markdown",
+        "id": id,
+        "metadata": {},
+        "source": lines(text),
+    });
+    let mut json = b",\n  ".to_vec();
+    json.extend(pretty(&words, 2));
+    json
+}
+
 /// A cell's JSON, its heading's before it.
 pub(super) fn text(cell: Cell) -> Text {
     let id = valid_id(&cell.id);
     let mut json = Vec::new();
     if let Some(title) = cell.description.as_deref().and_then(heading) {
-        let heading = json!({
-            "cell_type": "markdown",
-            "id": format!("{id}-title"),
-            "metadata": {},
-            "source": [title],
-        });
-        json.extend(b",\n  ");
-        json.extend(pretty(&heading, 2));
+        json.extend(words(&format!("{id}-title"), &title));
     }
     let metadata = metadata(&cell);
     let member = |json: &mut Vec<u8>, name: &str, value: &Value| {

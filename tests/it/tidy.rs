@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["base"],
     &["guard", "jail", "kernel", "proxy", "store"],
     &["llm", "notebook", "sandbox"],
-    &["mcp"],
+    &["agent", "mcp"],
     &["app", "cli", "config", "schema", "telemetry"],
 ];
 
@@ -33,7 +33,7 @@ const STAIRS: &[(&str, &str)] = &[
 
 /// Who may name an outside crate: one door for each foreign system.
 const DOORS: &[(&str, &[&str])] = &[
-    ("rmcp", &["mcp"]),
+    ("rmcp", &["agent", "mcp"]),
     ("zeromq", &["kernel"]),
     ("jupyter_protocol", &["kernel"]),
     ("rustix", &["jail"]),
@@ -42,7 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("seccompiler", &["jail"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
-    ("tower", &["guard", "mcp"]),
+    ("tower", &["agent", "guard", "mcp"]),
     ("sqlx", &["store"]),
     ("hyper", &["proxy"]),
     ("hyper_util", &["proxy"]),
