@@ -1,4 +1,5 @@
-//! What stands in `schemas/`: the settings' JSON schema and each tool's input and output.
+//! What stands in `schemas/`: the settings' JSON schema, each tool's input and output, and
+//! the events of the agent.
 
 use serde_json::Value;
 
@@ -18,6 +19,11 @@ pub fn all() -> Vec<(String, Value)> {
         if let Some(output) = described.output_schema {
             all.push((format!("tools/{name}.output.json"), Value::Object((*output).clone())));
         }
+    }
+    #[cfg(feature = "agent")]
+    {
+        let events = schemars::schema_for!(crate::agent::event::Event).to_value();
+        all.push(("agent/event.json".to_owned(), events));
     }
     all
 }

@@ -1,6 +1,8 @@
 //! Floor 4: the command line. Parses flags, reads the settings, and hands over to one file a
 //! subcommand.
 
+#[cfg(feature = "agent")]
+mod agent;
 mod complete;
 mod doctor;
 mod export;
@@ -65,12 +67,37 @@ struct SettingFlags {
     log: Option<String>,
 }
 
+#[cfg(feature = "agent")]
+impl SettingFlags {
+    /// The same flags for another husk.
+    fn forwarded(&self) -> Vec<std::ffi::OsString> {
+        let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+        let text = |text: &Option<String>| text.clone().map(Into::into);
+        let given = [
+            ("--python", path(&self.python)),
+            ("--kernel", text(&self.kernel)),
+            ("--connection-file", path(&self.connection_file)),
+            ("--session", text(&self.session)),
+            ("--workspace", path(&self.workspace)),
+            ("--config", path(&self.config)),
+            ("--log", text(&self.log)),
+        ];
+        let set =
+            self.set.iter().map(|(key, value)| ("--set", Some(format!("{key}={value}").into())));
+        let flag = |(name, value): (&str, Option<_>)| Some([name.into(), value?]);
+        given.into_iter().chain(set).filter_map(flag).flatten().collect()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve MCP on standard input and output (the default)
     Serve,
     /// Run a script's cells, a notebook, or code, through the whole of husk
     Run(run::Args),
+    /// Ask a model of your own, which works with the notebook: an agent in the terminal
+    #[cfg(feature = "agent")]
+    Agent(agent::Args),
     /// List the sessions of every husk that you have running, and those that wait for one
     Sessions(sessions::Args),
     /// Let calls through again that the guards of a serving husk refuse
@@ -97,7 +124,10 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 /// Parses the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error),
+    };
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -105,6 +135,17 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the command line, or gives the help that it asks for.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    // A stream that has gone takes no last words.
+    let _ = error.print();
+    #[cfg(feature = "agent")]
+    if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|it| it == "agent") {
+        return agent::BAD_INPUT.into();
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn dispatch(cli: Cli) -> Outcome {
@@ -124,6 +165,10 @@ fn dispatch(cli: Cli) -> Outcome {
             return guard::run(&args);
         }
         Command::Completions(args) => return complete::run(&args, &mut Cli::command()),
+        #[cfg(feature = "agent")]
+        Command::Agent(args) if args.is_plain() => return agent::run_plain(args),
+        #[cfg(feature = "agent")]
+        Command::Agent(_) => {}
         Command::Serve
         | Command::Run(_)
         | Command::Export(_)
@@ -134,6 +179,10 @@ fn dispatch(cli: Cli) -> Outcome {
     if let Command::Doctor(args) = command {
         telemetry::start("warn,husk=info,rmcp=error", Reader::Person)?;
         return doctor::run(&args, loaded);
+    }
+    #[cfg(feature = "agent")]
+    if let Command::Agent(args) = command {
+        return agent::told(with_agent(args, &cli.settings, loaded));
     }
     let loaded = loaded?;
     let reader = match command {
@@ -147,6 +196,18 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Config => settings::run(&loaded),
         _ => serve::run(&loaded.config),
     }
+}
+
+/// The agent: its own server, a process, gets the same settings.
+#[cfg(feature = "agent")]
+fn with_agent(
+    args: agent::Args,
+    flags: &SettingFlags,
+    loaded: Result<Loaded, config::Faults>,
+) -> Outcome {
+    let loaded = loaded.map_err(agent::BadInput::new)?;
+    telemetry::start(&loaded.config.log, Reader::Person)?;
+    agent::run(args, flags.forwarded(), &loaded.config)
 }
 
 fn done<E: Error + 'static>(result: Result<(), E>) -> Outcome {

@@ -48,6 +48,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper_util", &["proxy"]),
     ("http_body_util", &["proxy"]),
     ("reqwest", &["llm"]),
+    ("http", &["agent"]),
+    ("rustyline", &["cli"]),
+    ("pulldown_cmark", &["cli"]),
+    ("terminal_size", &["cli"]),
+    ("unicode_width", &["cli"]),
     ("rustls", &["llm"]),
     ("tracing_subscriber", &["telemetry"]),
 ];

@@ -11,7 +11,9 @@ use std::{
 
 use rmcp::{
     ClientHandler, RoleClient,
-    model::{ProgressNotificationParam, ProgressToken},
+    model::{
+        ClientCapabilities, ClientConfig, Implementation, ProgressNotificationParam, ProgressToken,
+    },
     service::NotificationContext,
 };
 
@@ -55,6 +57,12 @@ impl Handler {
 }
 
 impl ClientHandler for Handler {
+    fn get_info(&self) -> ClientConfig {
+        // It asks no user on a server's behalf: a server that would is told so by what is not here.
+        let me = Implementation::new("husk-agent", env!("CARGO_PKG_VERSION"));
+        ClientConfig::new(ClientCapabilities::default(), me)
+    }
+
     async fn on_progress(
         &self,
         params: ProgressNotificationParam,
