@@ -1,5 +1,5 @@
 //! The model client against providers that fail: a server of the tests' own that can do any fault,
-//! and judges that others wrote.
+//! and judges that others wrote. And the agent, on top of it.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
     reason = "a test that meets what it does not expect should stop there"
 )]
 
+mod agent;
 mod ask;
 mod course;
 mod faults;

@@ -22,6 +22,7 @@ use rmcp::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
 };
 
 use super::{
@@ -34,7 +35,10 @@ use crate::llm;
 const LONGEST_MESSAGE: usize = 256 << 20;
 
 /// Lines of a server's standard error that are kept to explain why it did not start.
-const LAST_WORDS: usize = 8;
+const KEPT: usize = 8;
+
+/// How long its last lines are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a connection to a server may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -50,16 +54,18 @@ pub(super) async fn connect(
         Way::Stdio { .. } => {
             let (mut process, words) = spawn(wanted)?;
             let (Some(stdin), Some(stdout)) = (process.stdin.take(), process.stdout.take()) else {
-                return Err(failed(wanted, "its standard input and output are not there", &words));
+                return Err(
+                    failed(wanted, "its standard input and output are not there", words).await
+                );
             };
             let transport =
                 AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(LONGEST_MESSAGE);
-            let service = shake(wanted, handler, transport, ready, &words).await?;
+            let service = shake(wanted, handler, transport, ready, words).await?;
             Ok((service, Some(process)))
         }
         Way::Http { url, headers } => {
             let transport = over_http(wanted, url, headers)?;
-            Ok((shake(wanted, handler, transport, ready, &Words::default()).await?, None))
+            Ok((shake(wanted, handler, transport, ready, Words::default()).await?, None))
         }
     }
 }
@@ -69,29 +75,42 @@ async fn shake(
     handler: Handler,
     transport: impl Transport<RoleClient> + 'static,
     ready: Duration,
-    words: &Words,
+    words: Words,
 ) -> Result<Service, ServerError> {
     match tokio::time::timeout(ready, handler.serve(transport)).await {
         Ok(Ok(service)) => Ok(service),
-        Ok(Err(error)) => Err(failed(wanted, &error.to_string(), words)),
-        Err(_) => Err(failed(wanted, &format!("no answer for {} s", ready.as_secs()), words)),
+        Ok(Err(error)) => Err(failed(wanted, &error.to_string(), words).await),
+        Err(_) => {
+            let why = format!("no answer for {} s", ready.as_secs());
+            Err(failed(wanted, &why, words).await)
+        }
     }
 }
 
-fn failed(wanted: &Wanted, why: &str, words: &Words) -> ServerError {
-    let words = words.lock().unwrap_or_else(PoisonError::into_inner);
-    let last: Vec<&str> = words.iter().map(String::as_str).collect();
+async fn failed(wanted: &Wanted, why: &str, words: Words) -> ServerError {
+    // What it wrote last may still be on its way.
+    if let Some(hears) = words.hears {
+        let _ = tokio::time::timeout(LAST_WORDS, hears).await;
+    }
+    let heard = words.heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let last: Vec<&str> = heard.iter().map(String::as_str).collect();
     let last =
         if last.is_empty() { String::new() } else { format!("; it said:\n{}", last.join("\n")) };
     ServerError::Handshake { name: wanted.name.clone(), why: format!("{why}{last}") }
 }
 
 /// The last lines of a server's standard error.
-type Words = Arc<Mutex<VecDeque<String>>>;
+#[derive(Default)]
+struct Words {
+    heard: Arc<Mutex<VecDeque<String>>>,
+    /// The task that listens; it ends with the server.
+    hears: Option<JoinHandle<()>>,
+}
 
 fn spawn(wanted: &Wanted) -> Result<(Child, Words), ServerError> {
     let Way::Stdio { command: program, args, env, folder } = &wanted.way else {
-        return Err(failed(wanted, "it is not started", &Words::default()));
+        let why = "it is not one that is started".to_owned();
+        return Err(ServerError::Address { name: wanted.name.clone(), why });
     };
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -109,10 +128,10 @@ fn spawn(wanted: &Wanted) -> Result<(Child, Words), ServerError> {
     let start =
         |source| ServerError::Start { name: wanted.name.clone(), command: program.clone(), source };
     let mut process = command.spawn().map_err(start)?;
-    let words = Words::default();
+    let mut words = Words::default();
     if let Some(stderr) = process.stderr.take() {
-        // Ends with the server.
-        tokio::spawn(hear(wanted.name.clone(), stderr, Arc::clone(&words)));
+        let hears = hear(wanted.name.clone(), stderr, Arc::clone(&words.heard));
+        words.hears = Some(tokio::spawn(hears));
     }
     Ok((process, words))
 }
@@ -125,14 +144,14 @@ fn is_key(name: &str) -> bool {
     name.starts_with("HUSK_KEY_") || of_aws.contains(&name) || bearer.contains(&name)
 }
 
-async fn hear(name: String, stderr: impl AsyncRead + Unpin, words: Words) {
+async fn hear(name: String, stderr: impl AsyncRead + Unpin, heard: Arc<Mutex<VecDeque<String>>>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::debug!(server = name, "{line}");
-        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-        words.push_back(line);
-        if words.len() > LAST_WORDS {
-            words.pop_front();
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.push_back(line);
+        if heard.len() > KEPT {
+            heard.pop_front();
         }
     }
 }

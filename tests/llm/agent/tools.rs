@@ -1,0 +1,148 @@
+//! Tool servers by the official SDK: several at once, over standard input and output and over HTTP.
+
+use std::process::Stdio;
+
+use husk::agent::{
+    Parts, Settings,
+    approve::Approve,
+    event::{Event, Now},
+    server::config,
+    toolbox::Toolbox,
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use super::*;
+use crate::servers::free_port;
+use script::Say;
+
+/// The tool server over HTTP.
+async fn over_http() -> (String, Child) {
+    let port = free_port();
+    let mut command = Command::new(python());
+    command.arg(tool_server()).arg(port.to_string()).env("UVICORN_LOG_LEVEL", "info");
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    loop {
+        // Until it listens a connection is refused; it says nothing that could be waited for.
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            break;
+        }
+        assert!(process.try_wait().unwrap().is_none(), "it ended: {:?}", lines.next_line().await);
+        tokio::task::yield_now().await;
+    }
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (format!("http://127.0.0.1:{port}/mcp"), process)
+}
+
+#[tokio::test]
+async fn several_servers_have_their_names_before_their_tools() {
+    let (url, _server) = over_http().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mcp.json");
+    let servers = json!({"mcpServers": {
+        "near": {"command": python(), "args": [tool_server()]},
+        "far": {"type": "http", "url": url, "headers": {"X-Mine": "1"}},
+    }});
+    std::fs::write(&file, servers.to_string()).unwrap();
+    let toolbox = Toolbox::open(config::read(&file).unwrap()).await.unwrap();
+    let script = Script::new(vec![
+        Say::calls(&[
+            ("near__look", json!({"name": "near"})),
+            ("far__look", json!({"name": "far"})),
+            ("far__picture", json!({})),
+        ]),
+        Say::text("done"),
+    ]);
+    let mut agent = Agent::new(Parts::new(Arc::clone(&script) as _, toolbox));
+    let events = run(&mut agent, "go").await;
+    let Some(Event::Init(init)) = events.first() else { panic!("{events:?}") };
+    assert_eq!(init.servers, ["far", "near"]);
+    assert!(texts(&events).contains(&"saw near") && texts(&events).contains(&"saw far"));
+    let pictures: usize = results(&events).iter().map(|result| result.images.len()).sum();
+    assert_eq!(pictures, 1);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn over_http_calls_are_told_on_the_way_and_taken_back() {
+    let (url, _server) = over_http().await;
+    let way = config::Way::Http { url, headers: std::collections::BTreeMap::new() };
+    let wanted = config::Wanted { name: "far".to_owned(), way };
+    let toolbox = Toolbox::open(vec![wanted]).await.unwrap();
+    let script = Script::new(vec![Say::call("hang", json!({}))]);
+    let settings = Settings { approve: Approve::Always, ..Settings::default() };
+    let mut agent = Agent::new(Parts { settings, ..Parts::new(Arc::clone(&script) as _, toolbox) });
+    let stop = CancellationToken::new();
+    let mut running = agent.run("go", &stop);
+    while let Some(event) = running.next().await {
+        if let Event::Status(status) = event
+            && status.now == Now::Progress
+        {
+            assert_eq!(status.message, "hanging");
+            stop.cancel();
+        }
+    }
+    drop(running);
+    script.then(Say::call("given_up", json!({"count": 1})));
+    script.then(Say::text("yes"));
+    assert_eq!(texts(&run(&mut agent, "heard?").await), ["1 given up"]);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn tools_that_come_later_are_there_from_the_next_prompt_on() {
+    let script = Script::new(vec![
+        Say::call("grow", json!({})),
+        Say::text("one"),
+        Say::call("grown", json!({})),
+        Say::text("two"),
+    ]);
+    let mut agent = agent(&script).await;
+    run(&mut agent, "grow").await;
+    let events = run(&mut agent, "and now").await;
+    assert_eq!(texts(&events), ["grown"]);
+    let has = |at: usize| script.asked()[at].tools.iter().any(|tool| tool.name == "grown");
+    assert_eq!((has(1), has(2)), (false, true), "within a prompt the tools stay as they are");
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_had_is_named_with_its_last_words() {
+    let fails = |command: PathBuf, args: &[&str]| Wanted {
+        name: "bad".to_owned(),
+        way: Way::Stdio {
+            command,
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            env: BTreeMap::new(),
+            folder: None,
+        },
+    };
+    for (wanted, part) in [
+        (fails("/nowhere/at-all".into(), &[]), "cannot start the tool server `bad`"),
+        (fails(python(), &["-c", "raise SystemExit('no licence')"]), "no licence"),
+    ] {
+        let error = Toolbox::open(vec![wanted]).await.err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ends_is_told_the_model() {
+    let script = Script::new(vec![
+        Say::call("end", json!({})),
+        Say::call("look", json!({"name": "b"})),
+        Say::text("done"),
+    ]);
+    let mut agent = agent(&script).await;
+    let events = run(&mut agent, "go").await;
+    for result in results(&events) {
+        assert!(result.is_error && result.text.contains("`judge` has ended"), "{}", result.text);
+    }
+    assert_eq!(results(&events).len(), 2);
+    agent.close().await;
+}
