@@ -38,15 +38,17 @@ mod tests {
 
     #[test]
     fn neighbours_that_read_run_side_by_side() {
-        let check = |reads: &str, expected: &[Range<usize>]| {
-            let reads: Vec<bool> = reads.chars().map(|c| c == 'r').collect();
-            assert_eq!(batches(&reads), expected, "{reads:?}");
+        let check = |reads: &str, expected: &[&str]| {
+            let kinds: Vec<bool> = reads.chars().map(|c| c == 'r').collect();
+            let batches = batches(&kinds);
+            let batches: Vec<&str> = batches.into_iter().map(|batch| &reads[batch]).collect();
+            assert_eq!(batches, expected, "{reads:?}");
         };
         check("", &[]);
-        check("w", &[0..1]);
-        check("rrr", &[0..3]);
-        check("ww", &[0..1, 1..2]);
-        check("rwrrw", &[0..1, 1..2, 2..4, 4..5]);
+        check("w", &["w"]);
+        check("rrr", &["rrr"]);
+        check("ww", &["w", "w"]);
+        check("rwrrw", &["r", "w", "rr", "w"]);
     }
 
     #[test]

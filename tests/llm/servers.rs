@@ -85,6 +85,19 @@ impl Server {
         Self::new(port, process)
     }
 
+    /// A real model, small, behind llama.cpp's server.
+    pub(crate) async fn small_model() -> Self {
+        let python = installed("HUSK_TEST_SMALL_MODEL", "target/test-small-model");
+        let mut command = Command::new(python.join("bin/python"));
+        command.arg(repository().join("tests/clients/small_model.py"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended"));
+        let port = line.rsplit(':').next().unwrap().parse().unwrap();
+        Self::new(port, process)
+    }
+
     async fn when_it_says(mut command: Command, port: u16, words: &str) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.kill_on_drop(true).spawn().unwrap();

@@ -84,3 +84,28 @@ async fn cells_of_a_scripted_model_run_in_a_real_kernel_and_their_notebook_is_va
         assert_eq!(verdict["passed"], json!(true), "{provider}: {verdict}");
     }
 }
+
+#[tokio::test]
+async fn a_real_model_answers_on_both_wires() {
+    let server = Server::small_model().await;
+    for (provider, path) in [("openai", "/v1"), ("anthropic", "")] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("none.json"), "{\"mcpServers\": {}}").unwrap();
+        let url = format!("{}{path}", server.url);
+        let mut command = husk(folder.path());
+        command.args(["ask", "What is the capital of France?", "--output", "stream-json"]);
+        command.args(["--provider", provider, "--model", "smollm2", "--url", &url]);
+        // It can read 2,048 tokens, and the tools alone are more.
+        command.args(["--mcp-config", "none.json", "--system", "You are helpful."]);
+        let ran = ran(command.args(["--answer-tokens", "12", "--temperature", "0"])).await;
+        assert_eq!(ran.code, Some(0), "{provider}: {}", ran.stderr);
+        let events: Vec<Value> =
+            ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let came = events.iter().filter(|event| event["type"] == "text_delta");
+        let came: String = came.map(|event| event["text"].as_str().unwrap()).collect();
+        let end = events.last().unwrap();
+        assert!(!came.trim().is_empty() && end["text"] == came.as_str(), "{}", ran.stdout);
+        assert_eq!(end["total"]["output_tokens"], 12, "{provider}: {end}");
+        assert_eq!(end["why"], "max_tokens");
+    }
+}
