@@ -56,6 +56,20 @@
 //! 9. The cell is written to its session's [`notebook`] before anybody is told of its end.
 //! 10. [`mcp::reply`] is the one place where the outcome becomes an MCP result. On the way out the
 //!     limiter settles the real cost, the breaker and dedup remember, and the span closes.
+//!
+//! ## The walk of one prompt (feature `agent`)
+//!
+//! 1. `cli::agent` makes an `agent::Agent` of the flags: an `llm::Client` for its routes, an
+//!    `agent::toolbox::Toolbox` of its tool servers (husk itself, as a process, by default).
+//! 2. `agent::Agent::run` is a stream of events. Its loop (`agent::run`) looks at the limits, makes room
+//!    if the conversation is long, and asks (`agent::ask`).
+//! 3. `llm::Client` goes through the tree of targets (`llm::route`) until an answer is whole: each is
+//!    asked on its own wire, with marks for the provider's prompt cache, and again as `llm::stream`
+//!    says.
+//! 4. The answer's calls are carried out (`agent::steps`): looked up, approved, guarded by the same
+//!    [`guard::dedup`] that a server has, and sent over MCP (`agent::server`). Each gets a result.
+//! 5. Whatever happens is an entry of the conversation (`agent::conversation`) and of its transcript
+//!    before the next step is taken. When nothing more is called, the run ends.
 
 #[cfg(feature = "agent")]
 pub mod agent;

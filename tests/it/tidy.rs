@@ -48,7 +48,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper_util", &["proxy"]),
     ("http_body_util", &["proxy"]),
     ("reqwest", &["llm"]),
-    ("http", &["agent"]),
+    ("http", &["agent", "llm"]),
     ("rustyline", &["cli"]),
     ("pulldown_cmark", &["cli"]),
     ("terminal_size", &["cli"]),
