@@ -58,7 +58,7 @@ async fn ask(folder: &Path, provider: &Provider, args: &[&str]) -> Ran {
 }
 
 /// An answer that calls a tool.
-fn calls(name: &str, input: &Value) -> Act {
+pub(super) fn calls(name: &str, input: &Value) -> Act {
     let body = json!({"type": "message", "id": "m", "model": "served", "role": "assistant",
         "content": [{"type": "tool_use", "id": format!("call_{name}"), "name": name, "input": input}],
         "stop_reason": "tool_use", "usage": {"input_tokens": 7, "output_tokens": 3}});

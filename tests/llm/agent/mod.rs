@@ -7,6 +7,7 @@ mod judges;
 mod limits;
 mod room;
 mod script;
+mod terminal;
 mod tools;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

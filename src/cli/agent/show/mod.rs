@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval_at};
 use unicode_width::UnicodeWidthStr;
 
 use super::{consent::Asking, flags::Flags};
@@ -60,7 +60,7 @@ impl Show {
         &mut self,
         events: &mut (impl Stream<Item = Event> + Unpin),
     ) -> Option<Event> {
-        let mut turns = interval(TURN);
+        let mut turns = interval_at(Instant::now() + TURN, TURN);
         loop {
             tokio::select! {
                 biased;
