@@ -23,6 +23,8 @@ mod draft;
 mod driven;
 mod endpoint;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod http;
 pub mod keys;
 pub mod message;

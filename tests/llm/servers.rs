@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -96,6 +96,20 @@ impl Server {
         let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended"));
         let port = line.rsplit(':').next().unwrap().parse().unwrap();
         Self::new(port, process)
+    }
+
+    /// LiteLLM's proxy with these models.
+    pub(crate) async fn litellm(models: &Value) -> Self {
+        let port = free_port();
+        let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+        // JSON is YAML.
+        std::fs::write(file.path(), json!({"model_list": models}).to_string()).unwrap();
+        let python = installed("HUSK_TEST_GATEWAY", "target/test-gateway");
+        let mut command = Command::new(python.join("bin/litellm"));
+        command.arg("--config").arg(file.path()).args(["--port", &port.to_string()]);
+        command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+        command.env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true");
+        Self::when_it_says(command, port, "Uvicorn running").await
     }
 
     async fn when_it_says(mut command: Command, port: u16, words: &str) -> Self {

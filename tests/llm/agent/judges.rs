@@ -109,3 +109,35 @@ async fn a_real_model_answers_on_both_wires() {
         assert_eq!(end["why"], "max_tokens");
     }
 }
+
+#[tokio::test]
+async fn litellm_stands_between_on_both_wires() {
+    let model = |name: &str, says: &str| {
+        let params =
+            json!({"model": format!("openai/{name}"), "api_key": "none", "mock_response": says});
+        json!({"model_name": name, "litellm_params": params})
+    };
+    let limited = model("limited", "litellm.RateLimitError");
+    let server = Server::litellm(&json!([model("well", "Hello from the proxy."), limited])).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("none.json"), "{\"mcpServers\": {}}").unwrap();
+    for (provider, path) in [("openai", "/v1"), ("anthropic", "")] {
+        // One that is limited, and another after it.
+        let target = |model: &str| json!({"override_params": {"model": model}});
+        let routes = json!({
+            "strategy": {"mode": "fallback", "on_status_codes": [429]}, "retry": {"attempts": 0},
+            "provider": provider, "custom_host": format!("{}{path}", server.url),
+            "targets": [target("limited"), target("well")],
+        });
+        std::fs::write(folder.path().join("routes.json"), routes.to_string()).unwrap();
+        let mut command = husk(folder.path());
+        command.args(["ask", "hello", "--routes", "routes.json", "--mcp-config", "none.json"]);
+        let ran = ran(command.args(["--output", "stream-json"])).await;
+        assert_eq!(ran.code, Some(0), "{provider}: {}\n{}", ran.stderr, ran.stdout);
+        let events: Vec<Value> =
+            ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(events.last().unwrap()["text"], "Hello from the proxy.", "{provider}");
+        let fell = |event: &&Value| event["now"] == "fallback" && event["reason"] == "rate_limited";
+        assert_eq!(events.iter().filter(fell).count(), 1, "{provider}: {}", ran.stdout);
+    }
+}
