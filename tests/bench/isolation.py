@@ -31,7 +31,7 @@ class Level(Husk):
         self.level = "namespaces" if self.pooled else name
         place.env |= {"HUSK_SANDBOX_ISOLATION": self.level, "HUSK_LAUNCH_POOL": str(int(self.pooled))}
         place.env |= {"HUSK_LIMITS_REQUESTS_PER_MINUTE": "0", "HUSK_LIMITS_TOKENS_PER_HOUR": "0"}
-        place.env |= {"HUSK_CELLS_MAX_SESSIONS": "1000"}
+        place.env |= {"HUSK_CELLS_MAX_SESSIONS": "1000", "HUSK_SESSIONS_KEEP_ALIVE": "0"}
         super().__init__(command, place)
         self.sessions = 0
         for _ in range(WARM_UP):
