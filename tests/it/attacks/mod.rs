@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::symlink, process::Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{HUSK, host::Host, husk, python};
+use crate::support::{HUSK, host::Host, husk, python, without_settings};
 use stage::Prey;
 
 pub(crate) use stage::As;
@@ -273,10 +273,8 @@ fn a_level_that_cannot_be_had_is_an_error_with_the_way_out() {
     let mut command = As::User.command("unshare");
     command.args(["--user", "--map-root-user", "sh", "-c"]);
     command.arg(format!("echo 0 >/proc/sys/user/max_user_namespaces; exec {HUSK}"));
+    without_settings(&mut command);
     command.env("HUSK_PYTHON", python()).env("HUSK_SANDBOX_MIN_ISOLATION", "namespaces");
-    for name in ["PYTHON", "KERNELS", "MODELS", "INSPECTOR", "NODE"] {
-        command.env_remove(format!("HUSK_TEST_{name}"));
-    }
     command
         .env("HUSK_DATA_DIR", "/nonexistent/data")
         .env("HOME", "/nonexistent")

@@ -29,10 +29,14 @@ pub(crate) fn repository() -> PathBuf {
 /// The binary as a command, with nothing of husk's in its environment.
 pub(crate) fn husk() -> std::process::Command {
     let mut command = std::process::Command::new(HUSK);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("HUSK_") {
-            command.env_remove(name);
-        }
-    }
+    without_settings(&mut command);
     command
+}
+
+/// Takes the settings of husk, and what the tests themselves are told, from a command.
+pub(crate) fn without_settings(command: &mut std::process::Command) {
+    let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("HUSK_");
+    std::env::vars_os().map(|(name, _)| name).filter(ours).for_each(|name| {
+        command.env_remove(name);
+    });
 }
