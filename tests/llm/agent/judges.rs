@@ -126,6 +126,8 @@ async fn litellm_stands_between_on_both_wires() {
         let target = |model: &str| json!({"override_params": {"model": model}});
         let routes = json!({
             "strategy": {"mode": "fallback", "on_status_codes": [429]}, "retry": {"attempts": 0},
+            // It is a large program, and the machine may be busy: its silence is no fault here.
+            "request_timeout": 120_000,
             "provider": provider, "custom_host": format!("{}{path}", server.url),
             "targets": [target("limited"), target("well")],
         });
