@@ -1,5 +1,7 @@
 //! Builds the parts in order, serves, and ends them in reverse order.
 
+#[cfg(feature = "http")]
+pub mod http;
 mod ledger;
 pub mod registry;
 
@@ -27,7 +29,9 @@ use crate::{
     jail,
     mcp::{
         Context, Server,
-        transport::{local::Local, stdio},
+        audit::{Audit, AuditError, Writer},
+        auth::tokens,
+        transport::{self, local::Local, stdio},
     },
     sandbox::{
         Keeping, Sandboxes,
@@ -36,11 +40,16 @@ use crate::{
         launch::Launcher,
         pool::Pool,
         python::{Surroundings, Wanted, reach::Reach},
-        reaper, servers,
+        reaper,
+        room::Room,
+        servers,
         tenancy::{Pace, Tenancy},
     },
     store,
 };
+
+/// How long the last lines of the audit log may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why husk could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +72,20 @@ pub enum AppError {
     /// Serving failed.
     #[error(transparent)]
     Stdio(stdio::StdioError),
+    /// Calls cannot be written down.
+    #[error(transparent)]
+    Audit(AuditError),
+    /// Nobody can be told apart.
+    #[error("cannot tell users apart")]
+    Tokens(#[source] tokens::TokenError),
+    /// No tokens can be taken.
+    #[cfg(feature = "http")]
+    #[error(transparent)]
+    Oauth(crate::mcp::auth::oauth::verify::OauthError),
+    /// There is no HTTP server.
+    #[cfg(feature = "http")]
+    #[error(transparent)]
+    Http(transport::http::serve::HttpError),
 }
 
 /// Everything that a server works with, from the settings.
@@ -70,34 +93,75 @@ pub enum AppError {
 /// # Errors
 /// [`AppError`] when a setting cannot be obeyed.
 pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
-    context_that(config, None)
+    context_that(config, None, None)
 }
 
 /// The same, with sessions that are kept for later servers, if they are.
-fn context_that(config: &Config, keeping: Option<Keeping>) -> Result<Arc<Context>, AppError> {
+fn context_that(
+    config: &Config,
+    keeping: Option<Keeping>,
+    audit: Option<Audit>,
+) -> Result<Arc<Context>, AppError> {
     let session = match &config.session {
         Some(name) => SessionName::new(name).map_err(AppError::Session)?,
         None => SessionName::fresh(),
     };
+    let rooms = rooms(config, &session)?;
+    let unnamed = config.session.is_none().then(|| session.clone());
+    let keeping = keeping.map(|keeping| (keeping, unnamed));
+    Ok(Arc::new(furnished(config, rooms, session, guards(config), keeping, Room::default(), audit)))
+}
+
+/// The folders that sessions work with.
+struct Rooms {
+    /// Where an interpreter is looked for.
+    project: PathBuf,
+    /// Where kernels start.
+    workspace: PathBuf,
+    /// husk's own.
+    data: PathBuf,
+    /// Where output is kept.
+    private: PathBuf,
+}
+
+/// The folders of this process' user.
+fn rooms(config: &Config, session: &SessionName) -> Result<Rooms, AppError> {
     let folder = std::env::current_dir().map_err(AppError::Folder)?;
     let data = config.data_dir().map_err(AppError::Data)?;
     let workspace = match &config.workspace {
         Some(workspace) => workspace.clone(),
-        None => default_workspace(&folder, &data, &session),
+        None => default_workspace(&folder, &data, session),
     };
     let project = config.workspace.clone().unwrap_or(folder);
-    let launcher = launcher(config, project, data);
+    let private = data.join("outputs");
+    Ok(Rooms { project, workspace, data, private })
+}
+
+/// What a server works with, in those folders; kept are all sessions but the one that is named.
+fn furnished(
+    config: &Config,
+    rooms: Rooms,
+    session: SessionName,
+    guards: Guards,
+    keeping: Option<(Keeping, Option<SessionName>)>,
+    room: Room,
+    audit: Option<Audit>,
+) -> Context {
+    let Rooms { project, workspace, data, private } = rooms;
+    let mut launcher = launcher(config, project, data);
+    launcher.private = private;
+    launcher.room = room;
     let mut sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
     if let Some(file) = &config.connection_file {
         sandboxes = sandboxes.attached(session.clone(), file.clone());
     }
-    if let Some(keeping) = keeping {
-        let unnamed = config.session.is_none().then(|| session.clone());
+    if let Some((keeping, unnamed)) = keeping {
         sandboxes = sandboxes.keeping(keeping, unnamed);
     }
-    let mut context = Context::new(sandboxes, session, guards(config));
+    let mut context = Context::new(sandboxes, session, guards);
+    context.audit = audit;
     context.allow_attach = config.launch.attach;
-    Ok(Arc::new(context))
+    context
 }
 
 /// The guards, from the settings.
@@ -141,6 +205,7 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         found: Mutex::default(),
         tried: Tried::default(),
         pool: Pool::default(),
+        room: Room::default(),
     }
 }
 
@@ -184,7 +249,8 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     let data = config.data_dir().map_err(AppError::Data)?;
     let opened = Opened::new(data.clone());
     let keeping = keeping(config, &data, &opened);
-    let context = context_that(config, Some(keeping.clone()))?;
+    let (audit, writer) = audit(config)?;
+    let context = context_that(config, Some(keeping.clone()), audit)?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.
     if let Err(error) = context.sandboxes.warm(&context.default_session) {
@@ -200,7 +266,24 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     sweeper.abort();
     ledger.close().await;
     opened.close().await;
+    drop(context);
+    written(writer).await;
     served.map_err(AppError::Stdio)
+}
+
+/// Where calls are written down, and who writes.
+fn audit(config: &Config) -> Result<(Option<Audit>, Option<Writer>), AppError> {
+    let opened = Audit::open(&config.audit).map_err(AppError::Audit)?;
+    Ok(opened.map_or((None, None), |(audit, writer)| (Some(audit), Some(writer))))
+}
+
+/// Waits until all calls are written down: the writer ends when nobody can tell it more.
+async fn written(writer: Option<Writer>) {
+    let Some(writer) = writer else { return };
+    let waits = tokio::task::spawn_blocking(|| writer.wait());
+    if tokio::time::timeout(LAST_LINES, waits).await.is_err() {
+        tracing::warn!("a call is under way that the audit log will not tell of");
+    }
 }
 
 /// How named sessions are kept. A server that cannot keep them says so with each of them.
@@ -226,6 +309,17 @@ pub fn tenancy(config: &Config) -> Result<Option<Tenancy>, AppError> {
     }
     let server = servers::Server::open(&data).map_err(AppError::Server)?;
     Ok(Some(Tenancy::new(Arc::new(Opened::new(data)), server, Pace::default())))
+}
+
+/// Where tokens are kept.
+///
+/// # Errors
+/// [`AppError::Data`].
+pub fn tokens_file(config: &Config) -> Result<PathBuf, AppError> {
+    match &config.http.tokens {
+        Some(file) => Ok(file.clone()),
+        None => Ok(config.data_dir().map_err(AppError::Data)?.join("tokens.toml")),
+    }
 }
 
 /// Ends what servers that were killed have left, in the background: no host waits for that.

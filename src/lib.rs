@@ -20,13 +20,16 @@
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq` and
 //! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
-//! in [`cli`]; `sqlx` only in [`store`]; `hyper` only in [`proxy`]; `reqwest` only in `llm`.
+//! in [`cli`]; `sqlx` only in [`store`]; `axum` only in [`mcp`]; `reqwest` only in `llm`; `hyper` only in
+//! [`proxy`], by which kernels reach the network, and in [`mcp`], which is reached over it.
 //!
 //! ## The walk of one call
 //!
 //! 1. The host writes `tools/call notebook_run_cell` on standard input → [`mcp::transport::stdio`],
 //!    where each call gets its place in the order (`mcp::order`). This user's other processes
-//!    (`husk run --attach`) come to the same server over [`mcp::transport::local`].
+//!    (`husk run --attach`) come to the same server over [`mcp::transport::local`]. Over HTTP
+//!    (`mcp::transport::http`) a request first passes checks, [`mcp::auth`] says whose it is, and each
+//!    user has a server of their own.
 //! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`]; `mcp::identity` makes a
 //!    [`guard::ToolCall`] of it: who calls, what in canonical form ([`base::canon`]), at what price
 //!    ([`base::budget`]), and whether it is one that came before and is still under way.

@@ -24,6 +24,20 @@ impl Digest {
         Self::of_parts([bytes])
     }
 
+    /// The plain SHA-256 of bytes, as other programs compute it.
+    #[must_use]
+    pub fn sha256(bytes: &[u8]) -> Self {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+        Self(digest)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The digest of several parts, told apart: `["a", "b"]` is not `["ab"]`.
     #[must_use]
     pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {

@@ -14,6 +14,7 @@ mod schema;
 mod serve;
 mod sessions;
 mod settings;
+mod token;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
@@ -91,8 +92,10 @@ impl SettingFlags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve MCP on standard input and output (the default)
-    Serve,
+    /// Serve MCP on standard input and output (the default), or over HTTP
+    Serve(serve::Args),
+    /// Make, list and revoke the tokens by which users are known over HTTP
+    Token(token::Args),
     /// Run a script's cells, a notebook, or code, through the whole of husk
     Run(run::Args),
     /// Ask a model of your own, which works with the notebook: an agent in the terminal
@@ -149,7 +152,7 @@ fn misunderstood(error: &clap::Error) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Outcome {
-    let command = cli.command.unwrap_or(Command::Serve);
+    let command = cli.command.unwrap_or(Command::Serve(serve::Args::default()));
     // These need no settings: a broken husk.toml must not stand in their way.
     match command {
         Command::Install(args) => return done(install::run(args)),
@@ -157,7 +160,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Schema(args) => return schema::run(&args),
         Command::Sessions(args) => {
             telemetry::start("warn,rmcp=error", Reader::Person)?;
-            let config = load(&cli.settings).map(|loaded| loaded.config).unwrap_or_default();
+            let config =
+                load(&cli.settings, Vec::new()).map(|loaded| loaded.config).unwrap_or_default();
             return sessions::run(&args, &config);
         }
         Command::Guard(args) => {
@@ -169,13 +173,18 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Agent(args) if args.is_plain() => return agent::run_plain(args),
         #[cfg(feature = "agent")]
         Command::Agent(_) => {}
-        Command::Serve
+        Command::Serve(_)
+        | Command::Token(_)
         | Command::Run(_)
         | Command::Export(_)
         | Command::Doctor(_)
         | Command::Config => {}
     }
-    let loaded = load(&cli.settings);
+    let more = match &command {
+        Command::Serve(args) => args.flags(),
+        _ => Vec::new(),
+    };
+    let loaded = load(&cli.settings, more);
     if let Command::Doctor(args) = command {
         telemetry::start("warn,husk=info,rmcp=error", Reader::Person)?;
         return doctor::run(&args, loaded);
@@ -186,7 +195,7 @@ fn dispatch(cli: Cli) -> Outcome {
     }
     let loaded = loaded?;
     let reader = match command {
-        Command::Run(_) | Command::Export(_) => Reader::Person,
+        Command::Run(_) | Command::Export(_) | Command::Token(_) => Reader::Person,
         _ => Reader::Host,
     };
     telemetry::start(&loaded.config.log, reader)?;
@@ -194,7 +203,9 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Run(args) => run::run(args, loaded.config),
         Command::Export(args) => export::run(&args, &loaded.config),
         Command::Config => settings::run(&loaded),
-        _ => serve::run(&loaded.config),
+        Command::Token(args) => token::run(&args, &loaded.config),
+        Command::Serve(args) => serve::run(&args, &loaded.config),
+        _ => serve::run(&serve::Args::default(), &loaded.config),
     }
 }
 
@@ -220,7 +231,7 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-fn load(flags: &SettingFlags) -> Result<Loaded, config::Faults> {
+fn load(flags: &SettingFlags, more: Vec<Flag>) -> Result<Loaded, config::Faults> {
     let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
     let text = |text: &Option<String>| text.clone().map(Into::into);
     let given = [
@@ -235,7 +246,7 @@ fn load(flags: &SettingFlags) -> Result<Loaded, config::Faults> {
         Some(Flag::new(key, value?, name))
     };
     let set = flags.set.iter().map(|(key, value)| Flag::new(key, value, "--set"));
-    let given = given.into_iter().filter_map(flag).chain(set).collect();
+    let given = given.into_iter().filter_map(flag).chain(set).chain(more).collect();
     config::load(&Sources::from_process(given, flags.config.clone())?)
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::guard::{breaker, dedup, limiter};
 use crate::jail;
 use crate::kernel::{output, relay};
+use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
 
@@ -77,6 +78,10 @@ pub struct Config {
     pub breaker: breaker::Settings,
     /// How much may be used.
     pub limits: limiter::Settings,
+    /// Who reaches `husk serve --http`, and how much of it.
+    pub http: http::settings::Settings,
+    /// What is written down of calls.
+    pub audit: audit::Settings,
 }
 
 impl Default for Config {
@@ -99,6 +104,8 @@ impl Default for Config {
             dedup: dedup::Settings::default(),
             breaker: breaker::Settings::default(),
             limits: limiter::Settings::default(),
+            http: http::settings::Settings::default(),
+            audit: audit::Settings::default(),
         }
     }
 }
@@ -119,12 +126,17 @@ impl Config {
     }
 
     /// The settings that are paths, under their keys.
-    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 4] {
+    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 9] {
         [
             ("workspace", &mut self.workspace),
             ("python", &mut self.python),
             ("connection_file", &mut self.connection_file),
             ("data_dir", &mut self.data_dir),
+            ("audit.file", &mut self.audit.file),
+            ("http.tls_cert", &mut self.http.tls_cert),
+            ("http.tls_key", &mut self.http.tls_key),
+            ("http.tokens", &mut self.http.tokens),
+            ("http.workspaces", &mut self.http.workspaces),
         ]
     }
 
@@ -150,6 +162,7 @@ impl Config {
             ("dedup", self.dedup.faults()),
             ("breaker", self.breaker.faults()),
             ("limits", self.limits.faults()),
+            ("http", self.http.faults()),
         ];
         let own = self.own_faults().into_iter();
         own.map(|(key, wrong)| (key.to_owned(), wrong))

@@ -42,6 +42,8 @@ const RUNS: &str = "it says what husk runs outside of any sandbox";
 const KEEPS: &str = "husk keeps its own records there";
 const FOREIGN: &str = "it opens kernels that husk did not start";
 const VARIABLES: &str = "variables decide what programs load and run";
+const WRITTEN: &str = "it says what is written down of cells";
+const SERVES: &str = "it says whom a server lets in";
 const UNKNOWN: &str = "nobody has said which of its values is the tighter one";
 
 /// The words of `sandbox.network`, the widest first. Level `landlock` can keep the first two alone.
@@ -63,6 +65,8 @@ fn listed(key: &str) -> Option<Rule> {
         "breaker" => breaker(name),
         "limits" => limits(name),
         "wire" => Some(Rule::AtMost),
+        "audit" => Some(Rule::Users(WRITTEN)),
+        "http" => Some(Rule::Users(SERVES)),
         _ => sessions(section, name),
     }
 }

@@ -18,9 +18,10 @@ pub mod breaker;
 pub mod contain;
 pub mod deadline;
 pub mod dedup;
-mod keyed;
+pub(crate) mod keyed;
 pub mod limiter;
 mod shell;
+pub mod tally;
 pub mod trace;
 pub mod usage;
 mod window;
@@ -144,6 +145,10 @@ pub trait Answer: Send + 'static {
     fn cost(&self) -> u64;
     /// What it says, without what differs though nothing has happened; nothing where it says nothing.
     fn result(&self) -> Option<Digest>;
+    /// Who refused it, where it was refused.
+    fn denied_by(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether it tells of an execution that another call began.
     fn deduplicated(&self) -> bool;
     /// The same with a hint for the caller.
@@ -170,6 +175,8 @@ pub type Stack<P, A, E> = BoxCloneSyncService<ToolCall<P>, A, E>;
 pub struct Guards {
     /// Counts the calls.
     pub meter: Arc<usage::Meter>,
+    /// What all came to.
+    pub tally: Arc<tally::Tally>,
     /// Which calls came one after another.
     pub trails: Arc<dedup::Trails>,
     /// What is broken.
@@ -195,6 +202,7 @@ impl Guards {
     pub fn new(settings: Settings, since_1970: i64, now: Instant) -> Self {
         Self {
             meter: Arc::new(usage::Meter::new(now)),
+            tally: Arc::default(),
             trails: Arc::new(dedup::Trails::new(settings.dedup)),
             breakers: Arc::new(breaker::Breakers::new(settings.breaker)),
             accounts: Arc::new(limiter::Accounts::new(settings.limits, since_1970, now)),
@@ -213,7 +221,10 @@ where
 {
     BoxCloneSyncService::new(
         ServiceBuilder::new()
-            .layer(GuardLayer(trace::Trace::new(Arc::clone(&guards.meter))))
+            .layer(GuardLayer(trace::Trace::new(
+                Arc::clone(&guards.meter),
+                Arc::clone(&guards.tally),
+            )))
             .layer(GuardLayer(dedup::Dedup::new(Arc::clone(&guards.trails))))
             .layer(GuardLayer(breaker::Breaker::new(Arc::clone(&guards.breakers))))
             .layer(GuardLayer(limiter::Limiter::new(Arc::clone(&guards.accounts))))

@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::{
     Answer, Answering, Ending, Guard, Tool, ToolCall,
+    tally::Tally,
     usage::{Counts, Meter},
 };
 
@@ -16,13 +17,14 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct Trace {
     meter: Arc<Meter>,
+    tally: Arc<Tally>,
 }
 
 impl Trace {
-    /// A guard that enters calls into `meter`.
+    /// A guard that enters calls into `meter` and `tally`.
     #[must_use]
-    pub fn new(meter: Arc<Meter>) -> Self {
-        Self { meter }
+    pub fn new(meter: Arc<Meter>, tally: Arc<Tally>) -> Self {
+        Self { meter, tally }
     }
 }
 
@@ -35,13 +37,15 @@ impl Guard for Trace {
         let (principal, tool, cost) =
             (Arc::clone(&call.who.principal), call.signature.tool, call.cost);
         let span = tracing::info_span!("tool_call", tool, session = &*call.who.session);
-        let meter = Arc::clone(&self.meter);
+        let (meter, tally) = (Arc::clone(&self.meter), Arc::clone(&self.tally));
         let begun = Instant::now();
         let answer = inner.call(call);
         let traced = async move {
             let result = answer.await;
             let counts = result.as_ref().map_or(Counts::FAULT, |answer| counted(answer, cost));
+            let denied_by = result.as_ref().ok().and_then(Answer::denied_by);
             meter.record(&principal, tool, counts, Instant::now());
+            tally.record(tool, counts, denied_by, begun.elapsed());
             tracing::debug!(ms = begun.elapsed().as_millis(), ?counts, "answered");
             result
         };
@@ -73,7 +77,7 @@ mod tests {
     #[tokio::test]
     async fn each_answer_is_counted_for_what_it_is() {
         let meter = Arc::new(Meter::new(Instant::now()));
-        let (mut trace, mut tool) = by_hand(Trace::new(Arc::clone(&meter)));
+        let (mut trace, mut tool) = by_hand(Trace::new(Arc::clone(&meter), Arc::default()));
         let shared = Said { shared: true, ..Said::done("x") };
         let said = [Said::done("x"), Said::of("x", fault()), Said::of("x", Ending::Denied), shared];
         for said in said {

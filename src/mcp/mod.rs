@@ -7,11 +7,15 @@
 
 mod ask;
 mod attend;
+pub mod audit;
+pub mod auth;
 mod changes;
 pub mod client;
+mod complete;
 mod identity;
 mod order;
 mod progress;
+mod prompts;
 pub mod reply;
 mod reset;
 mod resources;
@@ -25,12 +29,13 @@ use std::{sync::Arc, time::Duration};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult,
-        ErrorCode, GetTaskParams, GetTaskResult, Implementation, InputResponses, JsonObject,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-        SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
-        UpdateTaskParams,
+        CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+        CompleteResult, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams,
+        GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InputResponses,
+        JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+        ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter, Tool,
+        UnsubscribeRequestParams, UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -38,7 +43,7 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     base::{canon::Form, ids::SessionName},
-    guard::{self, Guards, Stack, ToolCall},
+    guard::{self, Answer, Guards, Stack, ToolCall},
     sandbox::{Attended, Sandboxes},
 };
 
@@ -70,6 +75,8 @@ pub struct Context {
     pub allow_attach: bool,
     /// Questions of cells that hosts were given to ask.
     pub pending: ask::Pending,
+    /// Where calls are written down.
+    pub audit: Option<audit::Audit>,
 }
 
 impl Context {
@@ -85,6 +92,7 @@ impl Context {
             results,
             allow_attach: false,
             pending: ask::Pending::default(),
+            audit: None,
         }
     }
 }
@@ -142,6 +150,12 @@ impl Server {
         Self { connection: Connection::new(), is_user: true, ..self.clone() }
     }
 
+    /// The same server for another client, which has subscriptions of its own.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self { connection: Connection::new(), ..self.clone() }
+    }
+
     /// What the tools work with.
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
@@ -155,6 +169,8 @@ impl ServerHandler for Server {
         implementation.title = Some("husk: a sandboxed Jupyter kernel".to_owned());
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
+            .enable_completions()
+            .enable_prompts()
             .enable_resources()
             .enable_resources_list_changed()
             .enable_resources_subscribe()
@@ -199,6 +215,35 @@ impl ServerHandler for Server {
         let read = tokio::task::spawn_blocking(read).await;
         let broke = |error| ErrorData::internal_error(format!("reading broke: {error}"), None);
         Ok(read.map_err(broke)??.into())
+    }
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(ListPromptsResult::with_all_items(prompts::all()))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let context = Arc::clone(&self.context);
+        // It may read a notebook from disk.
+        let get = move || prompts::get(&context, &request.name, request.arguments);
+        let got = tokio::task::spawn_blocking(get).await;
+        let broke = |error| ErrorData::internal_error(format!("the prompt broke: {error}"), None);
+        Ok(got.map_err(broke)??.into())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Ok(complete::complete(&self.context, &request))
     }
 
     async fn subscribe(
@@ -293,8 +338,14 @@ impl ServerHandler for Server {
             Ok(call) => call,
             Err(denial) => return Ok(Reply::denied(denial).into()),
         };
+        let code = call.payload.call.arguments.get("code").and_then(serde_json::Value::as_str);
+        let audit = self.context.audit.as_ref();
+        let mut entry = audit.map(|audit| audit.begin(&call.who, tool.name, code));
         let mut stack = self.stack.clone();
         let reply = stack.ready().await?.call(call).await?;
+        if let Some(entry) = &mut entry {
+            entry.ends(reply.ending(), reply.denied_by());
+        }
         Ok(reply.into())
     }
 }

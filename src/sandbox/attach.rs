@@ -13,6 +13,7 @@ use std::{
 use super::{
     body::Body,
     launch::{Facts, Kernel, LaunchError, Launcher},
+    room::Place,
     run_folder::Run,
 };
 use crate::kernel::{Client, connection::Connection};
@@ -65,6 +66,7 @@ impl Launcher {
             hold: None,
             connection: None,
             run,
+            _place: Place::default(),
         })
     }
 }

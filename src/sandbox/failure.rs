@@ -90,6 +90,15 @@ pub enum LaunchError {
         /// The cause, when it is more than silence.
         source: Option<ConnectError>,
     },
+    /// The machine has enough.
+    #[error(
+        "{most} kernels run for all users, and no more may (setting `http.max_kernels`); one that was \
+         ended makes room"
+    )]
+    NoRoom {
+        /// How many.
+        most: usize,
+    },
     /// Nobody may start it now.
     #[error("the session's kernel is not started")]
     Tenancy(#[source] TenancyError),

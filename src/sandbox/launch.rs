@@ -23,6 +23,7 @@ use super::{
     plan::{Plan, Program},
     pool::Pool,
     python::{Interpreter, Wanted},
+    room::{self, Room},
     run_folder::{Run, RunError},
     state::tenure::Step,
     tenancy::{Held, TenancyError},
@@ -80,6 +81,8 @@ pub struct Launcher {
     pub tried: Tried,
     /// Kernels that are ready.
     pub pool: Pool,
+    /// How many kernels may run at the same time.
+    pub room: Room,
 }
 
 /// A kernel that answers.
@@ -100,6 +103,8 @@ pub(super) struct Kernel {
     /// How it is spoken to, where husk started it.
     pub(super) connection: Option<Connection>,
     pub(super) run: Run,
+    /// Its place among all that may run.
+    pub(super) _place: room::Place,
 }
 
 /// What a kernel may touch, and why that level was chosen.
@@ -195,6 +200,7 @@ impl Launcher {
             Source::Spec(name) => Some(name),
             Source::Settings => self.kernel.as_ref(),
         };
+        let place = self.room.place()?;
         let program = match self.spec(name)? {
             Some(spec) if spec.ipykernel().is_none() => Program::Other(spec),
             spec => {
@@ -207,12 +213,13 @@ impl Launcher {
         let choice = self.choice(&program, workspace).await?;
         let (first, second) = program.wires();
         let started = self.attempt(&program, &choice, first, wish).await;
-        match (started, second) {
+        let started = match (started, second) {
             (Err(LaunchError::Died { .. }), Some(second)) => {
                 self.attempt(&program, &choice, second, wish).await
             }
             (started, _) => started,
-        }
+        };
+        started.map(|kernel| Kernel { _place: place, ..kernel })
     }
 
     /// One start over one transport.
@@ -291,6 +298,7 @@ impl Launcher {
             }),
             connection: Some(connection),
             run,
+            _place: room::Place::default(),
         })
     }
 

@@ -289,6 +289,8 @@ impl Launcher {
             hold: Some(left.hold),
             connection: Some(left.connection),
             run,
+            // It runs already: where there is no room, there is one too many.
+            _place: self.room.place().unwrap_or_default(),
         };
         Ok(Found { kernel, execution })
     }

@@ -28,6 +28,7 @@ mod reach;
 pub mod reaper;
 mod record;
 pub mod registry;
+pub mod room;
 pub mod run_folder;
 mod scribe;
 pub mod servers;

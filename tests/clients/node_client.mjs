@@ -1,5 +1,6 @@
-// Judges a husk binary with the official TypeScript MCP client: node node_client.mjs HUSK_BINARY [ARG…]
+// Judges husk with the official TypeScript MCP client: node node_client.mjs HUSK_BINARY [ARG…], or a URL
 //
+// A URL that ends with /sse is of the older transport.
 // This client speaks the era of `initialize`. Prints one line of JSON: {"ok": true, …} and exits 0, or
 // {"ok": false, "wrong": …} and exits 1. The kernel's interpreter is HUSK_TEST_PYTHON.
 import { createRequire } from "node:module";
@@ -8,6 +9,8 @@ import { createRequire } from "node:module";
 const require = createRequire(new URL("../../target/test-node/package.json", import.meta.url));
 const { Client } = require("@modelcontextprotocol/sdk/client/index.js");
 const { StdioClientTransport } = require("@modelcontextprotocol/sdk/client/stdio.js");
+const { SSEClientTransport } = require("@modelcontextprotocol/sdk/client/sse.js");
+const { StreamableHTTPClientTransport } = require("@modelcontextprotocol/sdk/client/streamableHttp.js");
 
 const TOOLS = ["notebook_run_cell", "sandbox_status", "usage"];
 const PNG = "89504e470d0a1a0a";
@@ -53,18 +56,30 @@ async function main([binary, ...args]) {
   process.exitCode = verdict.ok ? 0 : 1;
 }
 
-function server(command, args, seen) {
+function server(target, args, seen) {
+  const transport = target.startsWith("http") ? remote(new URL(target)) : launched(target, args);
+  // The only place where this client tells what was negotiated.
+  const told = transport.setProtocolVersion?.bind(transport);
+  transport.setProtocolVersion = (version) => {
+    seen.protocol = version;
+    told?.(version);
+  };
+  return transport;
+}
+
+function remote(url) {
+  return url.pathname === "/sse" ? new SSEClientTransport(url) : new StreamableHTTPClientTransport(url);
+}
+
+function launched(command, args) {
   // The client hands on only a few variables by itself; whoever starts this script decides about the rest.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HUSK_TEST_")));
-  const transport = new StdioClientTransport({
+  return new StdioClientTransport({
     command,
     args: [...args, "--python", process.env.HUSK_TEST_PYTHON],
     env,
     stderr: "inherit",
   });
-  // The only place where this client tells what was negotiated.
-  transport.setProtocolVersion = (version) => (seen.protocol = version);
-  return transport;
 }
 
 async function judge(client, seen) {

@@ -1,6 +1,7 @@
-"""Judges a husk binary with the official Python MCP client: python_client.py HUSK_BINARY [ARG…]
+"""Judges husk with the official Python MCP client: python_client.py HUSK_BINARY [ARG…], or python_client.py URL [ERA]
 
-The client negotiates the newest protocol that both know. Prints one line of JSON: {"ok": true, …} and exits 0,
+The client negotiates the newest protocol that both know, over HTTP also that of another ERA (`legacy`); a URL that
+ends with /sse is of the older transport. Prints one line of JSON: {"ok": true, …} and exits 0,
 or {"ok": false, "wrong": …} and exits 1. The kernel's interpreter is HUSK_TEST_PYTHON.
 """
 
@@ -13,6 +14,7 @@ import time
 from importlib.metadata import version
 
 from mcp import Client, StdioServerParameters, stdio_client
+from mcp.client.sse import sse_client
 
 TOOLS = {"notebook_run_cell", "sandbox_status", "usage"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -69,8 +71,15 @@ def server(binary, arguments):
 
 
 async def connected(seen):
-    stdio = stdio_client(server(sys.argv[1], sys.argv[2:]))
-    async with Client(stdio, read_timeout_seconds=ANSWER) as client:
+    target, *more = sys.argv[1:]
+    era = {}
+    if target.endswith("/sse"):
+        target, era = sse_client(target), {"mode": "legacy"}
+    elif target.startswith("http"):
+        era = {"mode": more[0]} if more else {}
+    else:
+        target = stdio_client(server(target, more))
+    async with Client(target, read_timeout_seconds=ANSWER, **era) as client:
         await judge(client, seen)
 
 

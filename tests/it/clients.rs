@@ -11,12 +11,13 @@ fn installed(variable: &str, place: &str) -> std::path::PathBuf {
     std::env::var_os(variable).map_or_else(|| repository().join(place), Into::into)
 }
 
-fn node() -> std::path::PathBuf {
+pub(crate) fn node() -> std::path::PathBuf {
     let given = std::env::var_os("HUSK_TEST_NODE").map(std::path::PathBuf::from);
     given.unwrap_or_else(|| panic!("HUSK_TEST_NODE is not set; run the tests with tests/run"))
 }
 
-fn judge(mut command: Command) {
+/// What a script that judges has found; it has to be content.
+pub(crate) fn judge(mut command: Command) -> Value {
     let folder = tempfile::tempdir().unwrap();
     command.env("HUSK_TEST_PYTHON", python()).current_dir(folder.path());
     // Of its own, and faster than an agent is.
@@ -29,6 +30,7 @@ fn judge(mut command: Command) {
     let verdict: Value =
         serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap_or_default();
     assert!(output.status.success() && verdict["ok"] == true, "{}", told(&output));
+    verdict
 }
 
 fn told(output: &Output) -> String {
@@ -54,6 +56,12 @@ fn the_official_typescript_client_is_served() {
 
 /// Runs the Inspector's command line against the binary.
 fn inspector(args: &[&str]) -> Output {
+    let python = python();
+    inspect(&[&[HUSK, "--python", python.to_str().unwrap()], args].concat())
+}
+
+/// Runs the Inspector's command line.
+pub(crate) fn inspect(args: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(node());
     for (name, _) in
@@ -63,8 +71,7 @@ fn inspector(args: &[&str]) -> Output {
     }
     command
         .arg(installed("HUSK_TEST_INSPECTOR", "target/test-node/node_modules/.bin/mcp-inspector"))
-        .args(["--cli", HUSK, "--python"])
-        .arg(python())
+        .arg("--cli")
         .args(args)
         .args(["--format", "json"])
         .env("HOME", home.path())

@@ -8,7 +8,7 @@
 mod accounts;
 mod changes;
 mod over;
-mod pace;
+pub(crate) mod pace;
 mod reservation;
 pub mod settings;
 

@@ -11,7 +11,7 @@ const MINUTE: i64 = 60_000_000;
 
 /// Where one caller stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// The theoretical arrival time: every request so far, at the even rate.
     pub(super) arrival: i64,
 }
@@ -19,13 +19,13 @@ pub(super) struct Pace {
 impl Pace {
     /// When a request may come, for `limit` requests a minute: nothing if now, else the time from now.
     #[must_use]
-    pub(super) fn wait(self, limit: u32, now: i64) -> Option<i64> {
+    pub(crate) fn wait(self, limit: u32, now: i64) -> Option<i64> {
         let earliest = self.next(limit, now) - MINUTE;
         (earliest > now).then(|| earliest - now)
     }
 
     /// Enters a request.
-    pub(super) fn take(&mut self, limit: u32, now: i64) {
+    pub(crate) fn take(&mut self, limit: u32, now: i64) {
         self.arrival = self.next(limit, now);
     }
 

@@ -23,7 +23,7 @@ use crate::{
         Answer, Denial, Ending,
         dedup::{self, normal},
     },
-    sandbox::SandboxError,
+    sandbox::{SandboxError, launch::LaunchError},
 };
 
 /// An answer on its way out.
@@ -35,6 +35,8 @@ pub struct Reply {
     structured: Value,
     failed: bool,
     ending: Ending,
+    /// Who refused it.
+    denied_by: Option<&'static str>,
     /// Whether another call has begun what it tells of.
     shared: bool,
     /// How it is compared with others.
@@ -81,7 +83,9 @@ impl Reply {
         let hint = denial.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         let text = format!("{}{hint}", denial.reason);
         let structured = serde_json::json!({ "denied": denial, "error": null });
-        Self::new(vec![ContentBlock::text(text)], structured, true, ending)
+        let denied_by = (ending == Ending::Denied).then_some(denial.by);
+        let refusal = Self::new(vec![ContentBlock::text(text)], structured, true, ending);
+        Self { denied_by, ..refusal }
     }
 
     fn new(content: Vec<ContentBlock>, structured: Value, failed: bool, ending: Ending) -> Self {
@@ -91,6 +95,7 @@ impl Reply {
             structured,
             failed,
             ending,
+            denied_by: None,
             shared: false,
             form: None,
             meta: None,
@@ -142,6 +147,15 @@ impl Reply {
             SandboxError::Notebook(_) => ("notebook_unreadable", fault(), None),
             SandboxError::Dropped => ("withdrawn", Ending::Denied, None),
             SandboxError::Closing => ("closing", Ending::Denied, None),
+            SandboxError::Failed(failed)
+                if matches!(*failed.source, LaunchError::NoRoom { .. }) =>
+            {
+                (
+                    "too_many_kernels",
+                    Ending::Denied,
+                    Some("the code did not run; try again later, or end a session of yours"),
+                )
+            }
             SandboxError::Failed(_) => (
                 "kernel_start_failed",
                 fault(),
@@ -221,6 +235,10 @@ impl Answer for Reply {
         let structured = structured.as_deref().map(normal::normalised);
         let parts = structured.iter().chain(&texts).map(|part| part.as_bytes());
         Some(Digest::of_parts(parts))
+    }
+
+    fn denied_by(&self) -> Option<&'static str> {
+        self.denied_by
     }
 
     fn deduplicated(&self) -> bool {

@@ -77,6 +77,11 @@ pub const ALL: [&Definition; 7] = [
 ];
 
 impl Definition {
+    /// Whether it changes nothing.
+    pub(super) fn only_looks(&self) -> bool {
+        self.annotations.read_only
+    }
+
     /// The tool as MCP lists it.
     #[must_use]
     pub fn describe(&self) -> Tool {

@@ -105,6 +105,13 @@ pub struct Output {
     ready: Vec<u32>,
 }
 
+/// What is told of all sessions.
+pub(in crate::mcp) fn all(context: &Context) -> serde_json::Value {
+    let sessions = context.sandboxes.status(None).into_iter().map(told).collect();
+    // An output can always be written as JSON.
+    serde_json::to_value(Output { sessions, ready: context.sandboxes.ready() }).unwrap_or_default()
+}
+
 fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
         let args: Args = match super::arguments(TOOL.name, call.arguments) {

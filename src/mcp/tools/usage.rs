@@ -35,6 +35,13 @@ pub const TOOL: Definition = Definition {
 #[serde(deny_unknown_fields)]
 pub struct Args {}
 
+/// What the user of that context is told.
+pub(in crate::mcp) fn of(context: &Context) -> serde_json::Value {
+    let told = told::Output::of(&context.guards, &context.principal, Instant::now());
+    // An output can always be written as JSON.
+    serde_json::to_value(told).unwrap_or_default()
+}
+
 fn run(context: Arc<Context>, call: Call) -> Running {
     Box::pin(async move {
         if let Err(denial) = super::arguments::<Args>(TOOL.name, call.arguments) {

@@ -1,5 +1,6 @@
 //! How bytes come and go.
 
+pub mod http;
 pub mod lines;
 pub mod local;
 pub mod stdio;

@@ -3,6 +3,7 @@
 pub(crate) mod asked;
 pub(crate) mod host;
 pub(crate) mod processes;
+pub(crate) mod web;
 
 use std::path::PathBuf;
 

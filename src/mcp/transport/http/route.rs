@@ -1,0 +1,179 @@
+//! Which path is served by what.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Extension, Query, Request, State, rejection::QueryRejection},
+    http::{StatusCode, header::ACCESS_CONTROL_ALLOW_ORIGIN, request::Parts},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use hyper::body::{Frame, SizeHint};
+use rmcp::model::ClientJsonRpcMessage;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Door, NoRoom, admin,
+    checks::{self, refuse},
+    ends::Call,
+    metrics,
+    tenants::Tenant,
+};
+use crate::mcp::auth::{Caller, Scope};
+
+/// Where clients find who makes tokens (RFC 9728).
+const METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// All paths.
+pub(super) fn router(door: &Arc<Door>) -> Router {
+    let mut checked = Router::new()
+        .route("/mcp", any(mcp))
+        .route("/metrics", get(metrics::metrics))
+        .route("/admin/sessions", get(admin::sessions))
+        .route("/admin/usage", get(admin::used))
+        .route("/admin/stop", post(admin::stop))
+        .route("/admin/reset", post(admin::reset));
+    if door.settings.sse {
+        checked = checked.route("/sse", get(sse)).route("/messages", post(message));
+    }
+    let check = middleware::from_fn_with_state(Arc::clone(door), checks::checked);
+    checked
+        .layer(check)
+        // What watches over a server asks these, by whatever name it knows it; and everybody may know who
+        // makes tokens.
+        .route(METADATA, get(metadata))
+        .route(&format!("{METADATA}/{{*path}}"), get(metadata))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .with_state(Arc::clone(door))
+}
+
+async fn ready(State(door): State<Arc<Door>>) -> Response {
+    match door.ends.are_near() {
+        false => "ready".into_response(),
+        true => refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is about to end"),
+    }
+}
+
+/// Who makes tokens, for clients that have none.
+async fn metadata(State(door): State<Arc<Door>>) -> Response {
+    let Some(oauth) = &door.doorman.oauth else {
+        return refuse(StatusCode::NOT_FOUND, "the server's user hands out its tokens");
+    };
+    let told = Json(json!({
+        "resource": oauth.audience(),
+        "resource_name": "husk",
+        "authorization_servers": [oauth.issuer()],
+        "scopes_supported": Scope::ALL.map(Scope::name),
+        "bearer_methods_supported": ["header"],
+    }));
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], told).into_response()
+}
+
+fn tenant(door: &Door, caller: &Caller) -> Result<Arc<Tenant>, Response> {
+    door.tenants.of(&caller.principal).map_err(|error| {
+        let status = match error {
+            NoRoom::Full => StatusCode::SERVICE_UNAVAILABLE,
+            NoRoom::House(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        tracing::warn!(%error, principal = &**caller.principal.name(), "a user is not let in");
+        refuse(status, error)
+    })
+}
+
+/// Streamable HTTP, of every revision.
+async fn mcp(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let tenant = match tenant(&door, &caller) {
+        Ok(tenant) => tenant,
+        Err(refusal) => return refusal,
+    };
+    let call = door.ends.begins(&request);
+    let answer = tenant.mcp.handle(request).await;
+    answer.map(|body| Body::new(Answer { body: Body::new(body), _call: call }))
+}
+
+/// The body of an answer; its call is under way until it was sent.
+struct Answer {
+    body: Body,
+    _call: Option<Call>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The older transport's stream.
+async fn sse(State(door): State<Arc<Door>>, Extension(caller): Extension<Caller>) -> Response {
+    let tenant = match tenant(&door, &caller) {
+        Ok(tenant) => tenant,
+        Err(refusal) => return refusal,
+    };
+    match tenant.links.open(tenant.server.for_another(), &door.ends.streams) {
+        Ok(events) => events.into_response(),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, error),
+    }
+}
+
+#[derive(Deserialize)]
+struct Link {
+    #[serde(rename = "sessionId")]
+    id: String,
+}
+
+/// A message of the older transport.
+async fn message(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+    link: Result<Query<Link>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let tenant = match tenant(&door, &caller) {
+        Ok(tenant) => tenant,
+        Err(refusal) => return refusal,
+    };
+    let Ok(Query(Link { id })) = link else {
+        return refuse(StatusCode::BAD_REQUEST, "the stream of GET /sse tells where to post to");
+    };
+    let (parts, body): (Parts, Body) = request.into_parts();
+    let message = match axum::body::to_bytes(body, door.settings.max_body_bytes).await {
+        Ok(body) => serde_json::from_slice::<ClientJsonRpcMessage>(&body),
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, error),
+    };
+    match message {
+        Ok(message) => match tenant.links.post(&id, message, parts).await {
+            Ok(()) => StatusCode::ACCEPTED.into_response(),
+            Err(error) => refuse(StatusCode::NOT_FOUND, error),
+        },
+        Err(error) => {
+            refuse(StatusCode::BAD_REQUEST, format!("this is no message of MCP: {error}"))
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Clients that read slowly, vanish, send garbage, or never come back: memory stays bounded, and others
+//! are served.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use serde_json::json;
+
+use crate::support::web::{Client, PATIENCE, Served, hello, post};
+
+#[test]
+fn ten_thousand_abandoned_sessions_cost_what_the_bound_allows() {
+    let served = Served::start(&["--set", "http.max_sessions=50"]);
+    // As many as there may be, some times over: what these cost is what more may not exceed.
+    for _ in 0..200 {
+        assert_eq!(post(&served.at, &[], &hello()).status, 200);
+    }
+    let before = served.memory();
+    for _ in 0..9_800 {
+        assert_eq!(post(&served.at, &[], &hello()).status, 200);
+    }
+    let grown = served.memory().saturating_sub(before);
+    assert!(grown < 20 << 20, "{grown} bytes");
+    assert_eq!(served.client(None).run("main", "print(6 * 7)"), "42\n");
+}
+
+#[test]
+fn a_session_with_an_open_stream_is_not_ended_for_those_that_nobody_uses() {
+    let served = Served::start(&["--set", "http.max_sessions=5"]);
+    let mut client = served.client(None);
+    let headers = client.headers();
+    let mut lines: Vec<&str> = headers.iter().map(String::as_str).collect();
+    lines.push("Accept: text/event-stream");
+    let stream = crate::support::web::send(&served.at, "GET /mcp", &lines, b"");
+    assert_eq!(stream.status, 200);
+    for _ in 0..20 {
+        assert_eq!(post(&served.at, &[], &hello()).status, 200);
+    }
+    assert_eq!(client.ask("ping", json!({}))["result"], json!({}));
+    stream.vanish();
+}
+
+#[test]
+fn garbage_and_clients_that_vanish_harm_no_other() {
+    let served = Served::start(&[]);
+    let mut client = served.client(None);
+    assert_eq!(client.run("main", "x = 1; print(x)"), "1\n");
+    for garbage in [
+        b"\x00\xff\x16\x03\x01".as_slice(),
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        &[b'A'; 100_000],
+    ] {
+        let mut stream = TcpStream::connect(&served.at).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(garbage);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        // Whatever it answers, it is not silence for ever.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    // Gone with a call under way, which goes on.
+    let code = "open('begun', 'w').close(); import time; time.sleep(0.5); x = 2";
+    let answer = client.request(
+        "tools/call",
+        json!({"name": "notebook_run_cell", "arguments": {
+        "code": code, "session": "main"}}),
+    );
+    while !served.workspace.path().join("begun").exists() {
+        std::thread::yield_now();
+    }
+    answer.vanish();
+    assert_eq!(Client::initialize(&served.at, None).ok().unwrap().run("main", "print(x)"), "2\n");
+}
+
+#[test]
+fn a_client_that_sends_or_reads_nothing_is_given_up() {
+    let served = Served::start(&["--set", "http.patience_seconds=1"]);
+    let mut slow = TcpStream::connect(&served.at).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
+    slow.write_all(head.as_bytes()).unwrap();
+    let mut said = [0; 12];
+    slow.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"HTTP/1.1 408");
+    // One that asks and does not read: its connection is cut, so its answer never comes to an end.
+    let mut client = served.client(None);
+    let code = "print('x' * 30_000_000)";
+    client.run("main", code);
+    let uri = "husk://sessions/main/cells/c1/output?from=0&to=16777216";
+    let mut deaf = client.request("resources/read", json!({"uri": uri}));
+    let mut other = served.client(None);
+    assert_eq!(other.run("other", "import time; time.sleep(3); print(6 * 7)"), "42\n");
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || deaf.message()));
+    assert!(read.is_err(), "all of it came to a client that did not read");
+}

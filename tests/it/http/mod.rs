@@ -1,0 +1,11 @@
+//! The server over HTTP, from outside: who is let in, what each can reach, and what none can break.
+
+mod admin;
+mod checks;
+mod clients;
+mod crowd;
+mod ends;
+mod hostile;
+mod oauth;
+mod tenants;
+mod watched;
