@@ -98,7 +98,8 @@ where
 fn costs(criterion: &mut Criterion) {
     let (guards, inner) = (guards(), tower::service_fn(tool));
     measure(criterion, "no guard", inner);
-    measure(criterion, "trace", GuardLayer(Trace::new(Arc::clone(&guards.meter))).layer(inner));
+    let trace = Trace::new(Arc::clone(&guards.meter), Arc::clone(&guards.tally));
+    measure(criterion, "trace", GuardLayer(trace).layer(inner));
     measure(criterion, "dedup", GuardLayer(Dedup::new(Arc::clone(&guards.trails))).layer(inner));
     measure(
         criterion,

@@ -160,6 +160,9 @@ fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
         let (toml, text) = match number.map(|number: f64| (number + 1.0).to_string()) {
             Some(number) => (number.clone(), number),
             None if key.key == "sandbox.env_set" => ("['a=b']".to_owned(), "a=b".to_owned()),
+            None if key.key == "http.origins" => {
+                ("['https://a.example']".to_owned(), "https://a.example".to_owned())
+            }
             None if key.expected.starts_with("a list") => ("['a']".to_owned(), "a".to_owned()),
             None if key.expected.starts_with("one of") => {
                 let words = key.expected.trim_start_matches("one of ").split(", ");
@@ -179,6 +182,9 @@ fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
             None if key.key == "breaker.fault_share" => ("0.5".to_owned(), "0.5".to_owned()),
             None if key.expected == "a number" => ("7.5".to_owned(), "7.5".to_owned()),
             None if key.key == "notebook.file" => ("'a.ipynb'".to_owned(), "a.ipynb".to_owned()),
+            None if key.key.starts_with("http.oauth.") => {
+                ("'https://a.example/b'".to_owned(), "https://a.example/b".to_owned())
+            }
             None => ("'abc'".to_owned(), "abc".to_owned()),
         };
         let cases = [
@@ -339,7 +345,7 @@ fn the_table_shows_value_and_origin_and_is_toml_again() {
 fn keys_are_read_off_the_schema_with_variable_default_and_description() {
     let keys = keys();
     let named: Vec<_> = keys.iter().map(|key| key.key.as_str()).collect();
-    let top = "connection_file data_dir kernel log python session workspace breaker.";
+    let top = "connection_file data_dir kernel log python session workspace audit.";
     assert!(named.join(" ").starts_with(top), "{named:?}");
     for key in ["launch.packages", "output.max_images", "wire.max_parts"] {
         assert!(named.contains(&key), "{named:?}");

@@ -185,8 +185,8 @@ fn a_key_like_no_other_is_told_the_keys_beside_it() {
     check_file(
         "colour = 3",
         "1:1: unknown key `colour`; known here: connection_file, data_dir, kernel, log, python, session, \
-         workspace, [breaker], [cells], [dedup], [dedup.notebook_inspect], [dedup.notebook_run_cell], \
-         [launch], [limits], [limits.session], [notebook], [output], [sandbox], [sessions], [wire]",
+         workspace, [audit], [breaker], [cells], [dedup], [dedup.notebook_inspect], [dedup.notebook_run_cell], \
+         [http], [http.oauth], [launch], [limits], [limits.session], [notebook], [output], [sandbox], [sessions], [wire]",
     );
 }
 
@@ -245,8 +245,8 @@ fn all_faults_of_all_sources_are_shown_together_in_order() {
         .env("HUSK_OUTPUT_MAX_IMAGES", "many")
         .env("HUSK_KERNL", "ir")
         .flag("--timeout", "cells.timeout", "-5");
-    let known = "connection_file, data_dir, kernel, log, python, session, workspace, [breaker], [cells], [dedup], \
-                 [dedup.notebook_inspect], [dedup.notebook_run_cell], [launch], [limits], [limits.session], \
+    let known = "connection_file, data_dir, kernel, log, python, session, workspace, [audit], [breaker], [cells], [dedup], \
+                 [dedup.notebook_inspect], [dedup.notebook_run_cell], [http], [http.oauth], [launch], [limits], [limits.session], \
                  [notebook], [output], [sandbox], [sessions], [wire]";
     let expected = [
         "8 faults in the settings:",

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Door,
-    checks::{self, refuse},
+    checks::{self, Refusal, refuse},
     tenants::Tenant,
 };
 use crate::{
@@ -28,10 +28,10 @@ use crate::{
 };
 
 /// Refuses whoever is no admin.
-fn admin(door: &Door, caller: &Caller) -> Result<(), Response> {
+fn admin(door: &Door, caller: &Caller) -> Result<(), Refusal> {
     match caller.scopes.has(Scope::Admin) {
         true => Ok(()),
-        false => Err(checks::forbidden(door, Scope::Admin)),
+        false => Err(checks::forbidden(door, Scope::Admin).into()),
     }
 }
 
@@ -52,29 +52,25 @@ fn of_each(door: &Door, told: impl Fn(&Tenant) -> Value) -> Response {
 pub(super) async fn sessions(
     State(door): State<Arc<Door>>,
     Extension(caller): Extension<Caller>,
-) -> Response {
-    if let Err(refusal) = admin(&door, &caller) {
-        return refusal;
-    }
-    of_each(&door, |tenant| {
+) -> Result<Response, Refusal> {
+    admin(&door, &caller)?;
+    Ok(of_each(&door, |tenant| {
         let mut told = sandbox_status::all(tenant.server.context());
         if let Some(told) = told.as_object_mut() {
             told.insert("mcp_sessions".to_owned(), json!(tenant.sessions.count()));
             told.insert("sse_links".to_owned(), json!(tenant.links.count()));
         }
         told
-    })
+    }))
 }
 
 /// `GET /admin/usage`: each user with what `usage` tells them.
 pub(super) async fn used(
     State(door): State<Arc<Door>>,
     Extension(caller): Extension<Caller>,
-) -> Response {
-    if let Err(refusal) = admin(&door, &caller) {
-        return refusal;
-    }
-    of_each(&door, |tenant| usage::of(tenant.server.context()))
+) -> Result<Response, Refusal> {
+    admin(&door, &caller)?;
+    Ok(of_each(&door, |tenant| usage::of(tenant.server.context())))
 }
 
 /// Whose session.
@@ -86,10 +82,10 @@ pub(super) struct Which {
 }
 
 impl Which {
-    fn tenant(&self, door: &Door) -> Result<Arc<Tenant>, Response> {
+    fn tenant(&self, door: &Door) -> Result<Arc<Tenant>, Refusal> {
         let all = door.tenants.all().into_iter();
         let mut found = all.filter(|(principal, _)| **principal.name() == *self.principal);
-        let missing = || refuse(StatusCode::NOT_FOUND, "no such user is here");
+        let missing = || refuse(StatusCode::NOT_FOUND, "no such user is here").into();
         found.next().map(|(_, tenant)| tenant).ok_or_else(missing)
     }
 }
@@ -99,20 +95,15 @@ pub(super) async fn stop(
     State(door): State<Arc<Door>>,
     Extension(caller): Extension<Caller>,
     Json(which): Json<Which>,
-) -> Response {
-    if let Err(refusal) = admin(&door, &caller) {
-        return refusal;
-    }
-    let tenant = match which.tenant(&door) {
-        Ok(tenant) => tenant,
-        Err(refusal) => return refusal,
-    };
+) -> Result<Response, Refusal> {
+    admin(&door, &caller)?;
+    let tenant = which.tenant(&door)?;
     let Some(Ok(session)) = which.session.as_deref().map(SessionName::new) else {
-        return refuse(StatusCode::BAD_REQUEST, "say which session");
+        return Err(refuse(StatusCode::BAD_REQUEST, "say which session").into());
     };
     match tenant.server.context().sandboxes.stop(&session).await {
-        Ok(()) => Json(json!({ "stopped": session.as_str() })).into_response(),
-        Err(error) => refuse(StatusCode::NOT_FOUND, error),
+        Ok(()) => Ok(Json(json!({ "stopped": session.as_str() })).into_response()),
+        Err(error) => Err(refuse(StatusCode::NOT_FOUND, error).into()),
     }
 }
 
@@ -122,14 +113,9 @@ pub(super) async fn reset(
     State(door): State<Arc<Door>>,
     Extension(caller): Extension<Caller>,
     Json(which): Json<Which>,
-) -> Response {
-    if let Err(refusal) = admin(&door, &caller) {
-        return refusal;
-    }
-    let tenant = match which.tenant(&door) {
-        Ok(tenant) => tenant,
-        Err(refusal) => return refusal,
-    };
+) -> Result<Response, Refusal> {
+    admin(&door, &caller)?;
+    let tenant = which.tenant(&door)?;
     let meant = |who: &crate::guard::Who| {
         let session = which.session.as_deref();
         *who.principal == *which.principal && session.is_none_or(|session| session == &*who.session)
@@ -137,5 +123,5 @@ pub(super) async fn reset(
     let guards = &tenant.server.context().guards;
     let breakers = guards.breakers.reset(|who, _| meant(who));
     let trails = guards.trails.forget(|who| meant(who));
-    Json(json!({ "breakers": breakers, "trails": trails })).into_response()
+    Ok(Json(json!({ "breakers": breakers, "trails": trails })).into_response())
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Door, connection::From};
+use super::{Door, connection::Peer};
 use crate::mcp::auth::{Caller, NotAdmitted, Scope, scope};
 
 /// What pages may read of answers beside what all may.
@@ -30,6 +30,21 @@ const METHODS: &str = "GET, POST, DELETE";
 /// A refusal: its status, and why.
 pub(super) fn refuse(status: StatusCode, why: impl ToString) -> Response {
     (status, why.to_string()).into_response()
+}
+
+/// A refusal as an error: small, since most calls have none.
+pub(super) struct Refusal(Box<Response>);
+
+impl From<Response> for Refusal {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        *self.0
+    }
 }
 
 /// The checks, in order; `next` serves what passes.
@@ -82,7 +97,7 @@ fn preflight(headers: &HeaderMap) -> Response {
 
 /// The request with its caller, and with a body that is all there.
 async fn admitted(door: &Door, mut request: Request) -> Result<Request, Response> {
-    let from = request.extensions().get::<From>().and_then(|from| from.0);
+    let from = request.extensions().get::<Peer>().and_then(|from| from.0);
     if let Err(wait) = door.paces.take(from, Instant::now()) {
         return Err(too_many(wait));
     }

@@ -20,7 +20,7 @@ const HEAD_BYTES: usize = 64 << 10;
 
 /// From where a request comes: the address of TCP's other end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct From(pub(super) Option<IpAddr>);
+pub(super) struct Peer(pub(super) Option<IpAddr>);
 
 /// How connections are served.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Serves a connection to its end.
-    pub(super) async fn serve(self: Arc<Self>, stream: Stream, from: From) {
+    pub(super) async fn serve(self: Arc<Self>, stream: Stream, from: Peer) {
         match (stream, &self.tls) {
             (Stream::Tcp(stream), None) => self.converse(stream, from).await,
             (Stream::Unix(stream), _) => self.converse(stream, from).await,
@@ -48,7 +48,7 @@ impl Serving {
         }
     }
 
-    async fn converse<S>(&self, stream: S, from: From)
+    async fn converse<S>(&self, stream: S, from: Peer)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::{
     Door, NoRoom, admin,
-    checks::{self, refuse},
+    checks::{self, Refusal, refuse},
     ends::Call,
     metrics,
     tenants::Tenant,
@@ -78,14 +78,14 @@ async fn metadata(State(door): State<Arc<Door>>) -> Response {
     ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], told).into_response()
 }
 
-fn tenant(door: &Door, caller: &Caller) -> Result<Arc<Tenant>, Response> {
+fn tenant(door: &Door, caller: &Caller) -> Result<Arc<Tenant>, Refusal> {
     door.tenants.of(&caller.principal).map_err(|error| {
         let status = match error {
             NoRoom::Full => StatusCode::SERVICE_UNAVAILABLE,
             NoRoom::House(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         tracing::warn!(%error, principal = &**caller.principal.name(), "a user is not let in");
-        refuse(status, error)
+        refuse(status, error).into()
     })
 }
 
@@ -94,14 +94,11 @@ async fn mcp(
     State(door): State<Arc<Door>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Response {
-    let tenant = match tenant(&door, &caller) {
-        Ok(tenant) => tenant,
-        Err(refusal) => return refusal,
-    };
+) -> Result<Response, Refusal> {
+    let tenant = tenant(&door, &caller)?;
     let call = door.ends.begins(&request);
     let answer = tenant.mcp.handle(request).await;
-    answer.map(|body| Body::new(Answer { body: Body::new(body), _call: call }))
+    Ok(answer.map(|body| Body::new(Answer { body: Body::new(body), _call: call })))
 }
 
 /// The body of an answer; its call is under way until it was sent.
@@ -131,15 +128,14 @@ impl hyper::body::Body for Answer {
 }
 
 /// The older transport's stream.
-async fn sse(State(door): State<Arc<Door>>, Extension(caller): Extension<Caller>) -> Response {
-    let tenant = match tenant(&door, &caller) {
-        Ok(tenant) => tenant,
-        Err(refusal) => return refusal,
-    };
-    match tenant.links.open(tenant.server.for_another(), &door.ends.streams) {
-        Ok(events) => events.into_response(),
-        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, error),
-    }
+async fn sse(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Refusal> {
+    let tenant = tenant(&door, &caller)?;
+    let full = |error| refuse(StatusCode::SERVICE_UNAVAILABLE, error);
+    let events = tenant.links.open(tenant.server.for_another(), &door.ends.streams);
+    Ok(events.map_err(full)?.into_response())
 }
 
 #[derive(Deserialize)]
@@ -154,26 +150,17 @@ async fn message(
     Extension(caller): Extension<Caller>,
     link: Result<Query<Link>, QueryRejection>,
     request: Request,
-) -> Response {
-    let tenant = match tenant(&door, &caller) {
-        Ok(tenant) => tenant,
-        Err(refusal) => return refusal,
-    };
-    let Ok(Query(Link { id })) = link else {
-        return refuse(StatusCode::BAD_REQUEST, "the stream of GET /sse tells where to post to");
-    };
+) -> Result<Response, Refusal> {
+    let bad = |why: String| refuse(StatusCode::BAD_REQUEST, why);
+    let tenant = tenant(&door, &caller)?;
+    let lost = |_| bad("the stream of GET /sse tells where to post to".to_owned());
+    let Query(Link { id }) = link.map_err(lost)?;
     let (parts, body): (Parts, Body) = request.into_parts();
-    let message = match axum::body::to_bytes(body, door.settings.max_body_bytes).await {
-        Ok(body) => serde_json::from_slice::<ClientJsonRpcMessage>(&body),
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, error),
-    };
-    match message {
-        Ok(message) => match tenant.links.post(&id, message, parts).await {
-            Ok(()) => StatusCode::ACCEPTED.into_response(),
-            Err(error) => refuse(StatusCode::NOT_FOUND, error),
-        },
-        Err(error) => {
-            refuse(StatusCode::BAD_REQUEST, format!("this is no message of MCP: {error}"))
-        }
-    }
+    let body = axum::body::to_bytes(body, door.settings.max_body_bytes).await;
+    let body = body.map_err(|error| bad(error.to_string()))?;
+    let message = serde_json::from_slice::<ClientJsonRpcMessage>(&body)
+        .map_err(|error| bad(format!("this is no message of MCP: {error}")))?;
+    let posted = tenant.links.post(&id, message, parts).await;
+    posted.map_err(|error| refuse(StatusCode::NOT_FOUND, error))?;
+    Ok(StatusCode::ACCEPTED.into_response())
 }

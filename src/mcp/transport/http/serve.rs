@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Houses,
-    connection::{From, Serving},
+    connection::{Peer, Serving},
     ends::Ends,
     listen::{Address, ListenError, Listener, Stream},
     origin::Gate,
@@ -174,7 +174,7 @@ async fn accept(
                 Ok((stream, from)) if may_enter(door, &stream) && inside.enters(from) => {
                     let serving = Arc::clone(serving);
                     connections.spawn(async move {
-                        serving.serve(stream, From(from)).await;
+                        serving.serve(stream, Peer(from)).await;
                         from
                     });
                 }

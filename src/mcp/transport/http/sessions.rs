@@ -130,21 +130,17 @@ impl Sessions {
         }
         Ok(())
     }
+}
 
-    fn in_use<S>(
-        &self,
-        id: &SessionId,
-        stream: S,
-    ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static
-    where
-        S: Stream<Item = ServerSseMessage> + Send + Sync + 'static,
-    {
-        let used = InUse::begin(&self.uses, id);
-        stream.map(move |message| {
-            let _ = &used;
-            message
-        })
-    }
+/// The stream, during which its session is in use.
+fn used<S>(used: InUse, stream: S) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static
+where
+    S: Stream<Item = ServerSseMessage> + Send + Sync + 'static,
+{
+    stream.map(move |message| {
+        let _ = &used;
+        message
+    })
 }
 
 impl SessionManager for Sessions {
@@ -181,8 +177,9 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
+        let begun = InUse::begin(&self.uses, id);
         let stream = self.rmcp.create_stream(id, message).await.map_err(SessionsError::Local)?;
-        Ok(self.in_use(id, stream))
+        Ok(used(begun, stream))
     }
 
     async fn accept_message(
@@ -198,8 +195,9 @@ impl SessionManager for Sessions {
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
+        let begun = InUse::begin(&self.uses, id);
         let stream = self.rmcp.create_standalone_stream(id).await.map_err(SessionsError::Local)?;
-        Ok(self.in_use(id, stream))
+        Ok(used(begun, stream))
     }
 
     async fn resume(
@@ -207,7 +205,8 @@ impl SessionManager for Sessions {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
+        let begun = InUse::begin(&self.uses, id);
         let stream = self.rmcp.resume(id, last_event_id).await.map_err(SessionsError::Local)?;
-        Ok(self.in_use(id, stream))
+        Ok(used(begun, stream))
     }
 }

@@ -66,7 +66,7 @@ impl Default for Settings {
             workspaces: None,
             without_authentication: false,
             max_body_bytes: 4 << 20,
-            max_sessions: 100,
+            max_sessions: 500,
             session_seconds: 1800.0,
             max_kernels: 64,
             max_connections: 1024,
