@@ -31,7 +31,7 @@ use crate::{
         Context, Server,
         audit::{Audit, AuditError, Writer},
         auth::tokens,
-        transport::{self, local::Local, stdio},
+        transport::{local::Local, stdio},
     },
     sandbox::{
         Keeping, Sandboxes,
@@ -85,7 +85,7 @@ pub enum AppError {
     /// There is no HTTP server.
     #[cfg(feature = "http")]
     #[error(transparent)]
-    Http(transport::http::serve::HttpError),
+    Http(crate::mcp::transport::http::serve::HttpError),
 }
 
 /// Everything that a server works with, from the settings.

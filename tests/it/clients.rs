@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{HUSK, python, repository};
 
 /// Something that `tests/run` installed, named by a variable; else where it puts it.
-fn installed(variable: &str, place: &str) -> std::path::PathBuf {
+pub(crate) fn installed(variable: &str, place: &str) -> std::path::PathBuf {
     std::env::var_os(variable).map_or_else(|| repository().join(place), Into::into)
 }
 

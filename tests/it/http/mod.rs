@@ -3,9 +3,11 @@
 mod admin;
 mod checks;
 mod clients;
+mod conformance;
 mod crowd;
 mod ends;
 mod hostile;
 mod oauth;
 mod tenants;
 mod watched;
+mod ways;
