@@ -6,7 +6,7 @@ use crate::support::web::{Served, send};
 
 #[test]
 fn a_call_under_way_is_answered_and_the_next_server_finds_the_session() {
-    let mut served = Served::start(&[]);
+    let mut served = Served::start(&["--set", "sessions.keep_alive=600"]);
     let mut client = served.client(None);
     assert_eq!(client.run("kept", "x = 42; print(x)"), "42\n");
     let code = "open('begun', 'w').close(); import time; time.sleep(1); print('slept', x)";

@@ -46,6 +46,7 @@ impl Served {
                 ("HUSK_LIMITS_TOKENS_PER_HOUR", "0"),
                 ("HUSK_HTTP_REQUESTS_PER_MINUTE", "0"),
                 ("HUSK_LAUNCH_POOL", "0"),
+                ("HUSK_SESSIONS_KEEP_ALIVE", "0"),
             ])
             .env("HUSK_DATA_DIR", data.path())
             .current_dir(workspace.path())
