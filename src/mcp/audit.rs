@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::trace::TraceId;
 use crate::{
     base::{canon::Digest, clock, ids},
     guard::{Ending, Who},
@@ -103,7 +104,13 @@ impl Audit {
     }
 
     /// A call begins; its line is written when what this gives is dropped.
-    pub(super) fn begin(&self, who: &Who, tool: &'static str, code: Option<&str>) -> Entry {
+    pub(super) fn begin(
+        &self,
+        who: &Who,
+        tool: &'static str,
+        code: Option<&str>,
+        trace: Option<&TraceId>,
+    ) -> Entry {
         let code = code.map(|code| match self.code {
             Code::Digest => ("code_sha256", ids::hex(Digest::sha256(code.as_bytes()).bytes())),
             Code::Full => ("code", code.to_owned()),
@@ -113,6 +120,7 @@ impl Audit {
             who: who.clone(),
             tool,
             code,
+            trace: trace.map(|trace| trace.as_str().to_owned()),
             at: SystemTime::now(),
             begun: Instant::now(),
             ended: ("given_up", None),
@@ -157,6 +165,7 @@ pub(super) struct Entry {
     who: Who,
     tool: &'static str,
     code: Option<(&'static str, String)>,
+    trace: Option<String>,
     at: SystemTime,
     begun: Instant,
     ended: (&'static str, Option<&'static str>),
@@ -192,6 +201,9 @@ impl Drop for Entry {
             if let Some(by) = denied_by {
                 members.insert("denied_by".to_owned(), by.into());
             }
+            if let Some(trace) = self.trace.take() {
+                members.insert("trace_id".to_owned(), trace.into());
+            }
             if let Some((name, code)) = self.code.take() {
                 members.insert(name.to_owned(), code.into());
             }
@@ -223,9 +235,9 @@ mod tests {
     #[test]
     fn each_call_is_a_line_also_one_that_was_dropped() {
         let lines = lines(Code::Digest, |audit| {
-            audit.begin(&who(), "t", Some("x = 1")).ends(&Ending::Done, None);
-            audit.begin(&who(), "t", None).ends(&Ending::Denied, Some("limiter"));
-            drop(audit.begin(&who(), "t", None));
+            audit.begin(&who(), "t", Some("x = 1"), None).ends(&Ending::Done, None);
+            audit.begin(&who(), "t", None, None).ends(&Ending::Denied, Some("limiter"));
+            drop(audit.begin(&who(), "t", None, None));
         });
         let outcomes: Vec<&str> = lines.iter().map(|it| it["outcome"].as_str().unwrap()).collect();
         assert_eq!(outcomes, ["done", "denied", "given_up"]);
@@ -237,7 +249,7 @@ mod tests {
 
     #[test]
     fn code_is_in_it_where_the_setting_says_so() {
-        let lines = lines(Code::Full, |audit| drop(audit.begin(&who(), "t", Some("x = 1"))));
+        let lines = lines(Code::Full, |audit| drop(audit.begin(&who(), "t", Some("x = 1"), None)));
         assert_eq!(lines[0]["code"], "x = 1");
     }
 

@@ -22,6 +22,7 @@ mod resources;
 mod stop;
 mod task;
 pub mod tools;
+mod trace;
 pub mod transport;
 
 use std::{sync::Arc, time::Duration};
@@ -40,6 +41,7 @@ use rmcp::{
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use tower::{Service, ServiceExt};
+use tracing::Instrument;
 
 use crate::{
     base::{canon::Form, ids::SessionName},
@@ -334,15 +336,17 @@ impl ServerHandler for Server {
         let responses = request.input_responses.unwrap_or_default();
         let resumed = request.request_state.map(|state| (state, responses));
         in_turn(tool, resumed.is_some(), &context).await;
+        let trace = trace::TraceId::of(&context);
+        let span = trace::span(tool.name, &context, trace.as_ref());
         let call = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
             Ok(call) => call,
             Err(denial) => return Ok(Reply::denied(denial).into()),
         };
         let code = call.payload.call.arguments.get("code").and_then(serde_json::Value::as_str);
         let audit = self.context.audit.as_ref();
-        let mut entry = audit.map(|audit| audit.begin(&call.who, tool.name, code));
+        let mut entry = audit.map(|audit| audit.begin(&call.who, tool.name, code, trace.as_ref()));
         let mut stack = self.stack.clone();
-        let reply = stack.ready().await?.call(call).await?;
+        let reply = stack.ready().await?.call(call).instrument(span).await?;
         if let Some(entry) = &mut entry {
             entry.ends(reply.ending(), reply.denied_by());
         }

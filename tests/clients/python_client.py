@@ -70,16 +70,19 @@ def server(binary, arguments):
     )
 
 
+def target():
+    """What is judged: a binary that is launched, or a server that listens."""
+    named, *more = sys.argv[1:]
+    if named.endswith("/sse"):
+        return sse_client(named)
+    return named if named.startswith("http") else stdio_client(server(named, more))
+
+
 async def connected(seen):
-    target, *more = sys.argv[1:]
-    era = {}
-    if target.endswith("/sse"):
-        target, era = sse_client(target), {"mode": "legacy"}
-    elif target.startswith("http"):
-        era = {"mode": more[0]} if more else {}
-    else:
-        target = stdio_client(server(target, more))
-    async with Client(target, read_timeout_seconds=ANSWER, **era) as client:
+    named, *more = sys.argv[1:]
+    listens = named.startswith("http")
+    era = "legacy" if named.endswith("/sse") else more[0] if listens and more else "auto"
+    async with Client(target(), mode=era, read_timeout_seconds=ANSWER) as client:
         await judge(client, seen)
 
 

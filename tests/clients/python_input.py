@@ -1,4 +1,4 @@
-"""Judges how a husk binary asks the user, with the official Python MCP client: python_input.py HUSK_BINARY [ARG…]
+"""Judges how husk asks the user, with the official Python MCP client: python_input.py HUSK_BINARY [ARG…], or a URL
 
 In both eras: of the handshake (`mode="legacy"`), and without (`mode="auto"`). Prints and exits as python_client.py does.
 """
@@ -7,8 +7,8 @@ import asyncio
 import sys
 
 import mcp_types as types
-from mcp import Client, stdio_client
-from python_client import ANSWER, call, expect, run, server, text, verdict
+from mcp import Client
+from python_client import ANSWER, call, expect, run, target, text, verdict
 
 TWO = """
 import getpass
@@ -40,13 +40,12 @@ class User:
 async def judge(seen):
     for mode in ("legacy", "auto"):
         user = User()
-        stdio = stdio_client(server(sys.argv[1], sys.argv[2:]))
-        async with Client(stdio, mode=mode, elicitation_callback=user, read_timeout_seconds=ANSWER) as client:
+        async with Client(target(), mode=mode, elicitation_callback=user, read_timeout_seconds=ANSWER) as client:
             seen[mode] = client.protocol_version
             await answers_reach_the_code(client, user)
             await no_answer_stops_the_cell(client, user)
             await many_questions_are_asked(client, user, mode)
-        async with Client(stdio_client(server(sys.argv[1], sys.argv[2:])), mode=mode) as client:
+        async with Client(target(), mode=mode) as client:
             await nobody_is_asked(client)
 
 

@@ -10,8 +10,8 @@ import re
 import sys
 
 import nbformat
-from mcp import Client, MCPError, stdio_client
-from python_client import ANSWER, PLOT, PNG, expect, run, server, verdict
+from mcp import Client, MCPError
+from python_client import ANSWER, PLOT, PNG, expect, run, target, verdict
 
 TEMPLATES = {"notebook", "cell-output", "display"}
 SOON = 20.0  # seconds: far longer than a notification takes
@@ -25,8 +25,7 @@ display({"text/plain": "plain", "text/html": "<b>rich</b>"}, raw=True)
 async def judge(seen):
     for mode in ("legacy", "auto"):
         heard = asyncio.Queue()
-        stdio = stdio_client(server(sys.argv[1], sys.argv[2:]))
-        async with Client(stdio, mode=mode, message_handler=heard.put, read_timeout_seconds=ANSWER) as client:
+        async with Client(target(), mode=mode, message_handler=heard.put, read_timeout_seconds=ANSWER) as client:
             seen[mode] = client.protocol_version
             result = await run(client, "print('first')")
             session = f"husk://sessions/{result.structured_content['session']}"

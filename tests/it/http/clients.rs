@@ -18,6 +18,12 @@ fn the_official_python_client_is_served_in_both_eras_and_over_the_older_transpor
         command.arg(repository().join("tests/clients/python_client.py")).args(arguments);
         assert_eq!(judge(command)["protocol"], protocol, "{arguments:?}");
     };
+    // These two speak both eras themselves.
+    for script in ["python_input.py", "python_resources.py"] {
+        let mut command = Command::new(python());
+        command.arg(repository().join("tests/clients").join(script)).arg(served.url());
+        judge(command);
+    }
     check(&[&served.url()], "2026-07-28");
     check(&[&served.url(), "legacy"], "2025-11-25");
     check(&[&sse], "2025-11-25");

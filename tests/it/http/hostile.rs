@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::web::{Client, PATIENCE, Served, hello, post};
+use crate::support::web::{Client, PATIENCE, Served, hello, post, send};
 
 #[test]
 fn ten_thousand_abandoned_sessions_cost_what_the_bound_allows() {
@@ -33,7 +33,7 @@ fn a_session_with_an_open_stream_is_not_ended_for_those_that_nobody_uses() {
     let headers = client.headers();
     let mut lines: Vec<&str> = headers.iter().map(String::as_str).collect();
     lines.push("Accept: text/event-stream");
-    let stream = crate::support::web::send(&served.at, "GET /mcp", &lines, b"");
+    let stream = send(&served.at, "GET /mcp", &lines, b"");
     assert_eq!(stream.status, 200);
     for _ in 0..20 {
         assert_eq!(post(&served.at, &[], &hello()).status, 200);
@@ -73,6 +73,38 @@ fn garbage_and_clients_that_vanish_harm_no_other() {
     }
     answer.vanish();
     assert_eq!(Client::initialize(&served.at, None).ok().unwrap().run("main", "print(x)"), "2\n");
+}
+
+#[test]
+fn a_stream_that_was_cut_is_taken_up_again_with_the_answer() {
+    let served = Served::start(&[]);
+    let mut client = served.client(None);
+    let code = "import time, os\nopen('begun', 'w').close()\n\
+        while not os.path.exists('go'): time.sleep(0.01)\nprint('here')";
+    let params = json!({"name": "notebook_run_cell", "arguments": {"code": code},
+        "_meta": {"progressToken": 1}});
+    let mut cut = client.request("tools/call", params);
+    while !served.workspace.path().join("begun").exists() {
+        std::thread::yield_now();
+    }
+    // Whatever came first names the stream.
+    while cut.last_id.is_none() {
+        cut.piece_of_stream();
+    }
+    let last = format!("Last-Event-ID: {}", cut.last_id.clone().unwrap());
+    cut.vanish();
+    std::fs::write(served.workspace.path().join("go"), "").unwrap();
+    let headers = client.headers();
+    let mut lines: Vec<&str> = headers.iter().map(String::as_str).collect();
+    lines.extend(["Accept: text/event-stream", &last]);
+    let mut again = send(&served.at, "GET /mcp", &lines, b"");
+    let answer = loop {
+        let message = again.message().unwrap();
+        if message["id"] == 1 {
+            break message;
+        }
+    };
+    assert_eq!(answer["result"]["content"][0]["text"], "here\n", "{answer}");
 }
 
 #[test]

@@ -46,11 +46,13 @@ fn each_call_is_written_down_and_no_secret_is() {
     let token = Served::token(&data, "alice", &[]);
     let file = data.path().join("audit.jsonl");
     let setting = format!("audit.file={}", file.display());
-    let mut served = Served::start_in(data, &["--set", &setting]);
+    let mut served = Served::start_in(data, &["--set", &setting, "--log", "debug"]);
     let mut client = served.client(Some(&token));
     client.run("main", "secret = 'hunter2'; print('out' + 'put')");
     client.call("notebook_run_cell", json!({"code": "1/0"}));
-    client.call("usage", json!({}));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let meta = json!({"traceparent": format!("00-{trace}-00f067aa0ba902b7-01")});
+    client.ask("tools/call", json!({"name": "usage", "arguments": {}, "_meta": meta}));
     assert!(served.terminate().success());
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -62,6 +64,9 @@ fn each_call_is_written_down_and_no_secret_is() {
     assert_eq!(told, [(run, "done"), (run, "raised"), ("usage", "done")]);
     assert!(lines.iter().all(|line| line["principal"] == "token:alice"), "{text}");
     assert_eq!(lines[0]["code_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((&lines[1]["trace_id"], &lines[2]["trace_id"]), (&Value::Null, &json!(trace)));
+    let log = served.said();
+    assert!(log.contains("usage") && !log.contains(&token) && !log.contains(&token[14..]), "{log}");
     for kept in ["hunter2", "output", &token, &token[14..]] {
         assert!(!text.contains(kept), "{kept}: {text}");
     }

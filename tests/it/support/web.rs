@@ -7,6 +7,7 @@ use std::{
     net::{Shutdown, TcpStream},
     process::{Child, Stdio},
     sync::mpsc::channel,
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -21,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A server that listens.
 pub(crate) struct Served {
     pub(crate) child: Child,
+    /// Reads what it says on standard error.
+    log: Option<JoinHandle<String>>,
     /// `127.0.0.1:PORT`.
     pub(crate) at: String,
     pub(crate) data: TempDir,
@@ -57,11 +60,14 @@ impl Served {
             .unwrap();
         let (sender, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
+        let reads = std::thread::spawn(move || {
+            let mut said = String::new();
             for line in stderr.lines().map_while(Result::ok) {
-                // After the first nobody listens, but the server has to go on.
+                said.push_str(&line);
+                // After the first nobody listens.
                 let _ = sender.send(line);
             }
+            said
         });
         let mut at = None;
         while at.is_none() {
@@ -70,7 +76,7 @@ impl Served {
             at = rest
                 .and_then(|url| Some(url.split_once("://")?.1.strip_suffix("/mcp")?.to_owned()));
         }
-        Self { child, at: at.unwrap(), data, workspace }
+        Self { child, log: Some(reads), at: at.unwrap(), data, workspace }
     }
 
     /// A token for that user of this server.
@@ -103,6 +109,11 @@ impl Served {
         self.child.wait().unwrap()
     }
 
+    /// All that it has said on standard error, once it has ended.
+    pub(crate) fn said(&mut self) -> String {
+        self.log.take().unwrap().join().unwrap()
+    }
+
     /// A client of the era of handshakes that has shaken hands.
     pub(crate) fn client(&self, token: Option<&str>) -> Client {
         Client::initialize(&self.at, token).unwrap()
@@ -125,6 +136,8 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     chunked: bool,
     left: usize,
+    /// The id of the last event that came, by which a stream is taken up again.
+    pub(crate) last_id: Option<String>,
 }
 
 /// Sends a request; `headers` are lines.
@@ -159,7 +172,7 @@ pub(crate) fn receive(stream: TcpStream) -> Answer {
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.push((name.to_lowercase(), value.to_owned()));
     }
-    let mut answer = Answer { reader, status, headers, chunked: false, left: 0 };
+    let mut answer = Answer { reader, status, headers, chunked: false, left: 0, last_id: None };
     answer.chunked = answer.header("transfer-encoding") == Some("chunked");
     answer.left = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
     answer
@@ -208,20 +221,31 @@ impl Answer {
     /// The next event with data: its name and its data.
     pub(crate) fn event(&mut self) -> Option<(String, String)> {
         let (mut name, mut data) = (String::new(), String::new());
-        // rmcp and axum send each event in a piece of its own.
         loop {
-            let piece = String::from_utf8(self.piece()?).unwrap();
-            for line in piece.lines() {
-                match line.split_once(':') {
-                    Some(("event", value)) => name = value.trim().to_owned(),
-                    Some(("data", value)) => data.push_str(value.trim_start()),
-                    _ => {}
-                }
-            }
+            self.lines_of_event(&mut name, &mut data)?;
             if !data.is_empty() {
                 return Some((name, data));
             }
         }
+    }
+
+    /// Reads one event, also one without data, for its id.
+    pub(crate) fn piece_of_stream(&mut self) {
+        self.lines_of_event(&mut String::new(), &mut String::new()).unwrap();
+    }
+
+    /// rmcp and axum send each event in a piece of its own.
+    fn lines_of_event(&mut self, name: &mut String, data: &mut String) -> Option<()> {
+        let piece = String::from_utf8(self.piece()?).unwrap();
+        for line in piece.lines() {
+            match line.split_once(':') {
+                Some(("event", value)) => value.trim().clone_into(name),
+                Some(("data", value)) => data.push_str(value.trim_start()),
+                Some(("id", value)) => self.last_id = Some(value.trim().to_owned()),
+                _ => {}
+            }
+        }
+        Some(())
     }
 
     /// Goes away without a word.

@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{Extension, Query, Request, State, rejection::QueryRejection},
-    http::{StatusCode, header::ACCESS_CONTROL_ALLOW_ORIGIN, request::Parts},
+    http::{Method, StatusCode, header::ACCESS_CONTROL_ALLOW_ORIGIN, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::{any, get, post},
@@ -96,8 +96,12 @@ async fn mcp(
     request: Request,
 ) -> Result<Response, Refusal> {
     let tenant = tenant(&door, &caller)?;
-    let call = door.ends.begins(&request);
-    let answer = tenant.mcp.handle(request).await;
+    let (call, ends) = (door.ends.begins(&request), request.method() == Method::DELETE);
+    let mut answer = tenant.mcp.handle(request).await;
+    if ends && answer.status() == StatusCode::ACCEPTED {
+        // The session has ended already; clients take "accepted" for a failure.
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+    }
     Ok(answer.map(|body| Body::new(Answer { body: Body::new(body), _call: call })))
 }
 
