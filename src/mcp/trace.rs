@@ -79,16 +79,16 @@ mod tests {
     #[test]
     fn only_what_the_w3c_has_is_a_trace() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let good = format!("00-{trace}-00f067aa0ba902b7-01");
+        let good = format!("00-{trace}-00f067aa0b1902b7-01");
         assert_eq!(TraceId::read(&good).unwrap().as_str(), trace);
-        assert!(TraceId::read(&format!("01-{trace}-00f067aa0ba902b7-01-more")).is_some());
+        assert!(TraceId::read(&format!("01-{trace}-00f067aa0b1902b7-01-more")).is_some());
         let zeros = "0".repeat(32);
         for bad in [
             "",
             "00",
             &format!("{good}-more"),
-            &format!("ff-{trace}-00f067aa0ba902b7-01"),
-            &format!("00-{zeros}-00f067aa0ba902b7-01"),
+            &format!("ff-{trace}-00f067aa0b1902b7-01"),
+            &format!("00-{zeros}-00f067aa0b1902b7-01"),
             &format!("00-{trace}-0000000000000000-01"),
             &good.to_uppercase(),
             &good.replace('-', "_"),

@@ -51,7 +51,7 @@ fn each_call_is_written_down_and_no_secret_is() {
     client.run("main", "secret = 'hunter2'; print('out' + 'put')");
     client.call("notebook_run_cell", json!({"code": "1/0"}));
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let meta = json!({"traceparent": format!("00-{trace}-00f067aa0ba902b7-01")});
+    let meta = json!({"traceparent": format!("00-{trace}-00f067aa0b1902b7-01")});
     client.ask("tools/call", json!({"name": "usage", "arguments": {}, "_meta": meta}));
     assert!(served.terminate().success());
     let text = std::fs::read_to_string(&file).unwrap();
