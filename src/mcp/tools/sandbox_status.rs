@@ -106,6 +106,7 @@ pub struct Output {
 }
 
 /// What is told of all sessions.
+#[cfg(feature = "http")]
 pub(in crate::mcp) fn all(context: &Context) -> serde_json::Value {
     let sessions = context.sandboxes.status(None).into_iter().map(told).collect();
     // An output can always be written as JSON.

@@ -36,6 +36,7 @@ pub const TOOL: Definition = Definition {
 pub struct Args {}
 
 /// What the user of that context is told.
+#[cfg(feature = "http")]
 pub(in crate::mcp) fn of(context: &Context) -> serde_json::Value {
     let told = told::Output::of(&context.guards, &context.principal, Instant::now());
     // An output can always be written as JSON.
