@@ -25,7 +25,7 @@ use super::{
     output::Output,
     relay::{self, Ended},
     task::{Command, Wire},
-    told::{self, Says},
+    told::{self, Delivery, Says},
     wire::{Codec, Message},
 };
 
@@ -141,6 +141,7 @@ pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
     task: JoinHandle<()>,
     says: Says,
+    journal: Option<Arc<Journal>>,
     info: Info,
 }
 
@@ -229,14 +230,15 @@ impl Client {
         let (info, adopt) = known.map_or((told, None), |known| (known.info, known.adopt));
         let (commands, inbox) = mpsc::unbounded_channel();
         let (told, says) = told::words();
-        let mut wire = Wire::new(codec, channels, journal, told);
+        let journal = journal.map(Arc::new);
+        let mut wire = Wire::new(codec, channels, journal.clone(), told);
         let execution = adopt.map(|adopt| {
             let (done, receiver) = oneshot::channel();
             wire.adopt(adopt, done, early);
             Execution { done: receiver }
         });
         let task = tokio::spawn(wire.run(inbox));
-        Ok((Self { commands, task, says, info }, execution))
+        Ok((Self { commands, task, says, journal, info }, execution))
     }
 
     /// What the kernel says of itself.
@@ -273,6 +275,11 @@ impl Client {
     /// `shared` a cell that has not begun is left alone: the interrupt would hit somebody else's.
     pub fn interrupt(&self, by_message: bool, shared: bool) {
         self.tell(Command::Interrupt { by_message, shared });
+    }
+
+    /// How far the kernel is with what its cell has written.
+    pub fn delivery(&self) -> Delivery {
+        self.says.delivery(self.journal.as_deref())
     }
 
     /// Resolves when every request on the control channel has been answered: an interrupt that is

@@ -61,6 +61,17 @@ impl Journal {
         Ok(Self { file: File::open(path)? })
     }
 
+    /// Bytes that were written since the start of the kernel, to both streams.
+    #[must_use]
+    pub fn written(&self) -> Option<u64> {
+        let stream = |stream: u64| {
+            let mut number = [0u8; 8];
+            self.file.read_exact_at(&mut number, stream * (HEADER + RING)).ok()?;
+            Some(u64::from_le_bytes(number))
+        };
+        Some(stream(0)?.wrapping_add(stream(1)?))
+    }
+
     /// Text of the current cell that never arrived, for stdout (0) or stderr (1).
     #[must_use]
     pub fn unsent(&self, stream: u64, request: &str, heard: &Heard) -> String {

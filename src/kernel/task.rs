@@ -1,7 +1,11 @@
 //! The task that owns a kernel's sockets: obeys its [`super::Client`], follows the running cell, and
 //! tells when the kernel cannot be talked to any more.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use jupyter_protocol::{
     ExecuteRequest, InputReply, InterruptRequest, KernelInfoRequest, ShutdownRequest,
@@ -68,7 +72,7 @@ enum Asked {
 pub(super) struct Wire {
     codec: Codec,
     channels: Channels,
-    journal: Option<Journal>,
+    journal: Option<Arc<Journal>>,
     cell: Option<Running>,
     earlier: Earlier,
     asked: HashMap<String, Asked>,
@@ -86,7 +90,7 @@ impl Wire {
     pub(super) fn new(
         codec: Codec,
         channels: Channels,
-        journal: Option<Journal>,
+        journal: Option<Arc<Journal>>,
         told: Told,
     ) -> Self {
         Self {
@@ -286,6 +290,9 @@ impl Wire {
     fn message(&mut self, message: Message) {
         if message.kind.ends_with("_reply") && self.asked.contains_key(&message.parent) {
             return self.answered(message);
+        }
+        if message.kind == "stream" {
+            self.told.heard.fetch_add(1, Ordering::Relaxed);
         }
         let event = Event::read(&message);
         // A large message is not held beside what was read of it.

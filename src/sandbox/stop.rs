@@ -2,11 +2,11 @@
 //!
 //! interrupt on the control channel → SIGINT → SIGKILL. User code can swallow the first two; the
 //! third ends the kernel and all that it has started. Each of the first two is waited for by the
-//! setting `cells.interrupt_grace`.
+//! setting `cells.interrupt_grace`; longer while what the cell had written until then still comes.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::launch::Kernel;
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a dead kernel's last words are waited for: a little longer than they are read.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// How long a cell that has ended may deliver what it had written.
+const DELIVERS: Duration = Duration::from_secs(10);
 /// How long the answer to an interrupt is waited for after its cell has ended.
 const ANSWER: Duration = Duration::from_millis(200);
 
@@ -46,6 +48,7 @@ pub(super) struct Leaves {
 pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Duration) -> Leaves {
     // A kernel that was stopped (SIGSTOP) must run to be interrupted.
     kernel.body.signal(jail::Signal::Continue);
+    let at_most = Instant::now() + DELIVERS;
     for stopped in [Stopped::Interrupt, Stopped::Signal] {
         let first = stopped == Stopped::Interrupt || !kernel.body.is_own();
         let by_message = first && kernel.interrupts_by_message;
@@ -54,7 +57,7 @@ pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Dura
             kernel.body.signal(jail::Signal::Interrupt);
         }
         tokio::select! {
-            ended = timeout(grace, execution.finished()) => if let Ok(finished) = ended {
+            ended = ends(kernel, execution, (grace, at_most)) => if let Some(finished) = ended {
                 // An interrupt that has not been carried out yet would hit the next cell.
                 let _ = timeout(ANSWER, kernel.client.control_answered()).await;
                 return Leaves { stopped, exit: None, finished };
@@ -73,6 +76,29 @@ pub(super) async fn stop(kernel: &Kernel, execution: &mut Execution, grace: Dura
     }
     let (exit, finished) = kill(kernel, execution).await;
     Leaves { stopped: Stopped::Kill, exit: Some(exit), finished }
+}
+
+/// The end of the cell, if it comes within the grace, or while the kernel does nothing but deliver: it
+/// would lose its variables for being slower than its reader.
+async fn ends(
+    kernel: &Kernel,
+    execution: &mut Execution,
+    (grace, at_most): (Duration, Instant),
+) -> Option<Option<Finished>> {
+    // Until it heeds the interrupt a cell may write.
+    let mut wait = grace / 2;
+    let mut before = None;
+    loop {
+        if let Ok(finished) = timeout(wait, execution.finished()).await {
+            return Some(finished);
+        }
+        let now = kernel.client.delivery();
+        let goes_on = before.replace(now).is_none_or(|before| before.goes_on(now));
+        if !goes_on || Instant::now() > at_most {
+            return None;
+        }
+        wait = grace - grace / 2;
+    }
 }
 
 /// Kills the kernel; how it ended, and what the cell leaves.

@@ -66,6 +66,18 @@ fn an_endless_loop_is_stopped_at_its_timeout_and_the_next_cell_works() {
     assert_eq!(host.ok("kept"), "5");
 }
 
+/// What it had written comes more slowly than it was written; the grace is for cells that go on.
+#[test]
+fn an_endless_print_keeps_its_variables_however_short_the_grace_is() {
+    let mut host = Host::start(&["--set", "cells.interrupt_grace=0.1"]);
+    host.ok("kept = 5");
+    let code = "while True: print('x' * 5000)";
+    let answer = host.tool("notebook_run_cell", json!({ "code": code, "timeout": 2 }));
+    assert_eq!(answer.status(), "timeout");
+    assert_eq!(answer.structured()["state_lost"], false, "{:?}", answer.structured());
+    assert_eq!(host.ok("kept"), "5");
+}
+
 #[test]
 fn code_that_swallows_interrupts_is_killed_and_the_answer_says_so() {
     let mut host = Host::start(&[]);
