@@ -44,7 +44,8 @@ pub struct Settings {
     pub max_kernels: usize,
     /// Most connections at the same time.
     pub max_connections: usize,
-    /// Most requests of one address a minute, before it is asked who it is; 0 for no limit.
+    /// Most requests of one address a minute, before it is asked who it is; 0 for no limit. Behind a proxy
+    /// all users come from one address.
     pub requests_per_minute: u32,
     /// Seconds that a client may take to send a request, and in which it must have read some of an answer.
     pub patience_seconds: f64,
@@ -70,7 +71,7 @@ impl Default for Settings {
             session_seconds: 1800.0,
             max_kernels: 64,
             max_connections: 1024,
-            requests_per_minute: 1200,
+            requests_per_minute: 6000,
             patience_seconds: 30.0,
             end_seconds: 10.0,
         }
