@@ -51,12 +51,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["mcp"]),
     ("tokio_rustls", &["mcp"]),
     ("reqwest", &["llm"]),
-    ("http", &["agent", "llm"]),
     ("rustyline", &["cli"]),
     ("pulldown_cmark", &["cli"]),
     ("terminal_size", &["cli"]),
     ("unicode_width", &["cli"]),
-    ("rustls", &["llm"]),
+    ("rustls", &["llm", "mcp"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 
