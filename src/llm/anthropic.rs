@@ -188,12 +188,7 @@ pub(super) fn failure(status: Option<u16>, body: &Value) -> Failure {
         Class::Denied if of_words(message) == Class::ContentFilter => Class::ContentFilter,
         class => class,
     };
-    let message = if message.is_empty() { error.to_string() } else { message.to_owned() };
-    let failure = Failure::new(class, message);
-    match status {
-        Some(status) => failure.with_status(status),
-        None => failure,
-    }
+    Failure::told(class, message, error, status)
 }
 
 /// The class of a bad request by what is said: the APIs have no code for these.

@@ -3,6 +3,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde_json::Value;
+
 use super::route::Fault;
 
 /// The class of a failure.
@@ -147,6 +149,19 @@ impl Failure {
     pub fn new(class: Class, message: impl fmt::Display) -> Self {
         let message = message.to_string().chars().take(LONGEST).collect();
         Self { class, status: class.status(), retry_after: None, message, in_stream: false }
+    }
+
+    /// What a provider has told of an error: its message, or the whole where it has none.
+    #[must_use]
+    pub fn told(class: Class, message: &str, error: &Value, status: Option<u16>) -> Self {
+        let failure = match message {
+            "" => Self::new(class, error),
+            message => Self::new(class, message),
+        };
+        match status {
+            Some(status) => failure.with_status(status),
+            None => failure,
+        }
     }
 
     /// The same with the status of the answer.

@@ -8,6 +8,7 @@ pub mod asking;
 mod attach;
 mod body;
 mod cell;
+mod change;
 mod claim;
 mod clock;
 mod course;
@@ -55,6 +56,7 @@ use crate::{base::ids::SessionName, guard::dedup::once::Identity};
 
 pub use attach::Source;
 pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
+pub use change::Change;
 pub use claim::Claim;
 pub use course::{Status, Stop};
 pub use error::SandboxError;
@@ -68,15 +70,6 @@ pub use stop::Stopped;
 
 use launch::Launcher;
 use session::Session;
-
-/// What has changed, for who wants to be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// There is another session.
-    Sessions,
-    /// The notebook of that session has changed.
-    Notebook(SessionName),
-}
 
 /// How many changes a slow reader may be behind before it is only told that there were some.
 const CHANGES: usize = 256;

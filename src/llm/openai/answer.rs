@@ -132,12 +132,7 @@ pub(in crate::llm) fn failure(status: Option<u16>, body: &Value) -> Failure {
             class => class,
         },
     };
-    let message = if message.is_empty() { error.to_string() } else { message.to_owned() };
-    let failure = Failure::new(class, message);
-    match status {
-        Some(status) => failure.with_status(status),
-        None => failure,
-    }
+    Failure::told(class, message, error, status)
 }
 
 #[cfg(test)]
