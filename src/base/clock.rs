@@ -1,6 +1,16 @@
-//! Times as text.
+//! Times as text, and waiting for them.
 
 use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+/// Resolves at that time; never, without one.
+pub async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// A time as ISO 8601 (RFC 3339) in UTC with microseconds, as Jupyter writes it.
 #[must_use]

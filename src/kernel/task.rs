@@ -26,6 +26,7 @@ use super::{
     told::Told,
     wire::{Codec, Message},
 };
+use crate::base::clock::at;
 
 /// How long a dead kernel's last messages are waited for when the relay cannot tell their end.
 const DRAIN: Duration = Duration::from_millis(60);
@@ -402,13 +403,5 @@ impl Wire {
     fn lost(&mut self, reason: String) {
         tracing::info!(reason, "lost the kernel");
         self.told.gone.send_replace(Some(Gone(reason)));
-    }
-}
-
-/// Resolves at that time; never, without one.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

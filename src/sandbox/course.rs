@@ -17,6 +17,7 @@ use super::{
     stop::{self, Stopped},
 };
 use crate::{
+    base,
     jail::Exit,
     kernel::{Execution, Finished},
 };
@@ -123,7 +124,7 @@ pub(super) async fn until_the_end(
             Stop::Restarted => return restarted(kernel, execution).await,
         },
         () = lodging.lost() => return broken(kernel, execution, TAKEN_OVER.to_owned()).await,
-        () = reaper::at(expires) => return broken(kernel, execution, reaper::EXPIRED.to_owned()).await,
+        () = base::clock::at(expires) => return broken(kernel, execution, reaper::EXPIRED.to_owned()).await,
         () = closing.cancelled(), if leaves => return End::unseen("husk is shutting down; the cell goes on"),
         () = closing.cancelled() => return broken(kernel, execution, "husk is shutting down".to_owned()).await,
     };

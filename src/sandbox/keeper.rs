@@ -26,7 +26,10 @@ use super::{
     state::{Happened, Life},
 };
 use crate::{
-    base::ids::{self, SessionName},
+    base::{
+        clock,
+        ids::{self, SessionName},
+    },
     kernel::{Execute, Watch},
 };
 
@@ -102,7 +105,7 @@ impl Keeper {
                     self.gone();
                 }
                 () = self.lodging.lost() => self.overtaken().await,
-                () = reaper::at(due.map(|(at, _)| at)) => self.reaped(due).await,
+                () = clock::at(due.map(|(at, _)| at)) => self.reaped(due).await,
                 () = late(&mut self.late) => self.write_late().await,
                 order = inbox.recv() => match order {
                     Some(Order::Warm) => drop(self.ready().await),

@@ -46,14 +46,6 @@ pub(super) fn expires(settings: &SessionSettings, born: Instant) -> Option<Insta
     born.checked_add(Duration::from_secs_f64(settings.max_age?))
 }
 
-/// Resolves at that time; never, without one.
-pub(super) async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Ends what servers of this user that are gone have left behind, except for what may be gone on with:
 /// of that, the `most` kernels that were used last.
 ///
