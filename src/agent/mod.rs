@@ -5,7 +5,8 @@
 //!   conversation grows too long.
 //! - [`limits`], [`approve`], `calls` and `compact` decide, and are pure.
 //! - [`conversation`] is what was said, [`transcript`] its file, [`notebook`] the cells of it.
-//! - [`server`] is a tool server over MCP, [`toolbox`] all of them, behind the loop guard.
+//! - [`server`] is a tool server over MCP, [`toolbox`] all of them, behind the loop guard; [`elicit`] is
+//!   what they ask of the user.
 //!
 //! Which model answers, and what is done when one fails, is the business of [`crate::llm`]. Knows no
 //! terminal.
@@ -16,6 +17,7 @@ mod calls;
 mod compact;
 pub mod conversation;
 mod driven;
+pub mod elicit;
 pub mod event;
 pub mod limits;
 pub mod notebook;

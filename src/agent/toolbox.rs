@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::{
+    elicit::Elicit,
     server::{Progress, Server, ServerError, Tool, answer::ToolAnswer, config::Wanted},
     settings::Settings,
 };
@@ -52,12 +53,24 @@ type Never = std::convert::Infallible;
 type Guarded = BoxCloneSyncService<ToolCall<Payload>, ToolAnswer, Never>;
 
 impl Toolbox {
-    /// Starts all servers side by side, and asks for their tools.
+    /// Starts all servers side by side, and asks for their tools. They can ask nobody anything.
     ///
     /// # Errors
     /// [`ServerError`] of the first that fails; the others are ended.
     pub async fn open(wanted: Vec<Wanted>) -> Result<Self, ServerError> {
-        let servers = try_join_all(wanted.into_iter().map(Server::connect)).await?;
+        Self::with_user(wanted, None).await
+    }
+
+    /// The same, with somebody who answers what servers ask.
+    ///
+    /// # Errors
+    /// [`ServerError`] of the first that fails; the others are ended.
+    pub async fn with_user(
+        wanted: Vec<Wanted>,
+        user: Option<Arc<dyn Elicit>>,
+    ) -> Result<Self, ServerError> {
+        let starts = wanted.into_iter().map(|wanted| Server::connect(wanted, user.clone()));
+        let servers = try_join_all(starts).await?;
         let servers = servers.into_iter().map(Arc::new).collect();
         let trails = Arc::new(dedup::Trails::new(dedup::Settings::default()));
         let guarded = BoxCloneSyncService::new(

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -35,9 +36,12 @@ use crate::{base::budget, guard::breaker::heart::Verdict};
 
 /// A hook that judges answers (`output_guardrails`).
 pub trait Guardrail: Send + Sync {
-    /// Why the answer must not be used, if so.
-    fn objection(&self, reply: &Reply) -> Option<String>;
+    /// Why the answer must not be used, if so. A hook that cannot judge objects, and says why.
+    fn objection<'a>(&'a self, reply: &'a Reply) -> Judging<'a>;
 }
+
+/// An objection on its way.
+pub type Judging<'a> = Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
 
 /// What a client is built with.
 #[derive(Default)]
@@ -80,7 +84,9 @@ impl Client {
             for hook in target.output_guardrails.iter() {
                 if !parts.guardrails.contains_key(hook) {
                     let at = format!("target `{}`", target.name);
-                    let what = format!("names the guardrail `{hook}`, which is not there");
+                    let what = format!(
+                        "names the guardrail `{hook}`, which is not there (`husk agent` has those of --guardrail)"
+                    );
                     faults.push(Fault { at, what });
                 }
             }
@@ -342,8 +348,8 @@ impl<'a> Call<'a> {
         let reply =
             http::attempt(http, endpoint, request, stream, &limits, &mut self.shown).await?;
         for name in &endpoint.target.output_guardrails {
-            let hook = self.inner.parts.guardrails.get(name);
-            if let Some(objection) = hook.and_then(|hook| hook.objection(&reply)) {
+            let Some(hook) = self.inner.parts.guardrails.get(name) else { continue };
+            if let Some(objection) = hook.objection(&reply).await {
                 let what = format!("`{name}` objects: {objection}");
                 return Err(Failure::new(Class::Guardrail, what));
             }

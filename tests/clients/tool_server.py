@@ -11,6 +11,7 @@ import sys
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context, Image
 from mcp.types import ToolAnnotations
+from pydantic import BaseModel, Field
 
 PATIENCE = 30  # seconds: what takes longer never comes
 READS = ToolAnnotations(read_only_hint=True)
@@ -106,6 +107,23 @@ async def grow(context: Context) -> str:
     server.add_tool(grown, name="grown", annotations=READS, structured_output=False)
     await context.session.send_tool_list_changed()
     return "there is one more"
+
+
+class Wishes(BaseModel):
+    """What its tool asks of the user."""
+
+    name: str = Field(title="Your name")
+    size: int = Field(default=3, title="Size")
+    sure: bool = Field(title="Are you sure?")
+
+
+@server.tool(annotations=READS, structured_output=False)
+async def ask_user(context: Context) -> str:
+    """Asks the user, and says what came."""
+    if not context.request_context.session.client_params.capabilities.elicitation:
+        return "nobody can be asked"
+    asked = await context.elicit("What \x1b[31mdo you want?", Wishes)
+    return f"{asked.action}: {asked.data.model_dump_json()}" if asked.action == "accept" else asked.action
 
 
 @server.tool(annotations=CHANGES, structured_output=False)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use husk::llm::{
     Client,
-    client::{Guardrail, Parts},
+    client::{Guardrail, Judging, Parts},
     error::Class,
     message::{Block, Message, Role},
     reply::Reply,
@@ -103,8 +103,9 @@ async fn a_redirect_takes_the_key_nowhere() {
 struct Objects;
 
 impl Guardrail for Objects {
-    fn objection(&self, reply: &Reply) -> Option<String> {
-        reply.text().contains("secret").then(|| "it tells a secret".to_owned())
+    fn objection<'a>(&'a self, reply: &'a Reply) -> Judging<'a> {
+        let objects = reply.text().contains("secret").then(|| "it tells a secret".to_owned());
+        Box::pin(std::future::ready(objects))
     }
 }
 

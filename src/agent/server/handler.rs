@@ -1,5 +1,5 @@
-//! Hears what a server tells while it is not being answered: how far its calls are, and that its
-//! tools have changed.
+//! Hears what a server tells while it is not being answered: how far its calls are, that its tools have
+//! changed, and what it asks of the user.
 
 use std::{
     collections::HashMap,
@@ -10,21 +10,26 @@ use std::{
 };
 
 use rmcp::{
-    ClientHandler, RoleClient,
+    ClientHandler, ErrorData, RoleClient,
     model::{
-        ClientCapabilities, ClientConfig, Implementation, ProgressNotificationParam, ProgressToken,
+        ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
+        ElicitationCapability, FormElicitationCapability, Implementation,
+        ProgressNotificationParam, ProgressToken,
     },
-    service::NotificationContext,
+    service::{NotificationContext, RequestContext},
 };
 
 use super::Progress;
+use crate::agent::elicit::{Elicit, Question, Reply};
 
-/// What one connection hears.
-#[derive(Clone, Default)]
+/// What one server tells.
+#[derive(Clone)]
 pub(super) struct Handler(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
+    server: String,
+    /// Who answers what it asks.
+    user: Option<Arc<dyn Elicit>>,
     calls: Mutex<HashMap<ProgressToken, Progress>>,
     changed: AtomicBool,
 }
@@ -42,6 +47,11 @@ impl Drop for Heard {
 }
 
 impl Handler {
+    pub(super) fn new(server: &str, user: Option<Arc<dyn Elicit>>) -> Self {
+        let (calls, changed) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { server: server.to_owned(), user, calls, changed }))
+    }
+
     fn calls(&self) -> MutexGuard<'_, HashMap<ProgressToken, Progress>> {
         self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,6 +61,11 @@ impl Handler {
         Heard { handler: self.clone(), token }
     }
 
+    /// Its tools may be others now.
+    pub(super) fn set_changed(&self) {
+        self.0.changed.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn take_changed(&self) -> bool {
         self.0.changed.swap(false, Ordering::Relaxed)
     }
@@ -58,9 +73,38 @@ impl Handler {
 
 impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
-        // It asks no user on a server's behalf: a server that would is told so by what is not here.
+        // Where nobody can be asked, a server that would is told so by what is not here.
+        let forms = ElicitationCapability::new().with_form(FormElicitationCapability::default());
+        let mut able = ClientCapabilities::default();
+        able.elicitation = self.0.user.is_some().then_some(forms);
         let me = Implementation::new("husk-agent", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(ClientCapabilities::default(), me)
+        ClientConfig::new(able, me)
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        context: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let (
+            Some(user),
+            ElicitRequestParams::FormElicitationParams { message, requested_schema, .. },
+        ) = (&self.0.user, request)
+        else {
+            return Ok(ElicitResult::new(ElicitationAction::Decline));
+        };
+        let question = Question::new(&self.0.server, message, &requested_schema);
+        let reply = tokio::select! {
+            reply = user.ask(&question) => reply,
+            () = context.ct.cancelled() => Reply::Cancel,
+        };
+        Ok(match reply {
+            Reply::Accept(values) => {
+                ElicitResult::new(ElicitationAction::Accept).with_content(values.into())
+            }
+            Reply::Decline => ElicitResult::new(ElicitationAction::Decline),
+            Reply::Cancel => ElicitResult::new(ElicitationAction::Cancel),
+        })
     }
 
     async fn on_progress(
@@ -75,6 +119,6 @@ impl ClientHandler for Handler {
     }
 
     async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.0.changed.store(true, Ordering::Relaxed);
+        self.set_changed();
     }
 }

@@ -1,39 +1,38 @@
 //! Tool servers: started or reached, asked for their tools, and called. The agent's door to `rmcp`.
 //!
-//! [`config`] reads which ones there are, `answer` is what a call gives, `handler` hears what a server
-//! tells on the way.
+//! [`config`] reads which ones there are, `start` starts one, `connection` starts it anew, `answer` is
+//! what a call gives, `handler` hears what a server tells and asks on the way.
 
 pub mod answer;
 pub mod config;
+mod connection;
 mod handler;
 mod start;
 
 use std::{sync::Arc, time::Duration};
 
 use rmcp::{
-    RoleClient,
+    Peer, RoleClient,
     model::{
         CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam,
         ClientRequest, JsonObject, ReadResourceRequestParams, RequestId, ResourceContents,
         ServerResult,
     },
-    service::{PeerRequestOptions, RunningService, ServiceError},
+    service::{PeerRequestOptions, ServiceError},
 };
 use serde_json::Value;
-use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
+use super::elicit::Elicit;
 use crate::guard::{Answer, Ending};
 
 use answer::ToolAnswer;
 use config::Wanted;
+use connection::{Connection, Standing};
 use handler::Handler;
 
 /// How long a server may take until it is ready, and to tell its tools.
 const READY: Duration = Duration::from_secs(60);
-
-/// How long a server may take to end when its input has ended.
-const ENDS: Duration = Duration::from_secs(3);
 
 /// Why a server is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +62,16 @@ pub enum ServerError {
         name: String,
         /// Why.
         why: String,
+    },
+    /// It ends each time that it is started.
+    #[error(
+        "the tool server `{name}` has ended {starts} times without an answer, and is left alone"
+    )]
+    Ends {
+        /// The server.
+        name: String,
+        /// How often it was started anew.
+        starts: u32,
     },
     /// It does not tell its tools.
     #[error("the tool server `{name}` does not tell its tools: {why}")]
@@ -97,36 +106,40 @@ pub struct Server {
     pub is_husk: bool,
     /// What it tells models about its tools.
     pub instructions: Option<String>,
-    service: RunningService<RoleClient, Handler>,
+    connection: Connection,
     handler: Handler,
-    process: Option<Child>,
 }
 
 /// Hears how far a call is.
 pub(super) type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Server {
-    /// Starts or reaches a server.
+    /// Starts or reaches a server; `user` is asked what it asks.
     ///
     /// # Errors
     /// [`ServerError`] names the server, and what it wrote last.
-    pub async fn connect(wanted: Wanted) -> Result<Self, ServerError> {
-        let handler = Handler::default();
-        let (service, process) = start::connect(&wanted, handler.clone(), READY).await?;
-        let info = service.peer_info();
+    pub async fn connect(
+        wanted: Wanted,
+        user: Option<Arc<dyn Elicit>>,
+    ) -> Result<Self, ServerError> {
+        let name = wanted.name.clone();
+        let handler = Handler::new(&name, user);
+        let connection = Connection::new(wanted, handler.clone(), READY).await?;
+        let info = connection.standing().await?.peer.peer_info();
         let named = info.as_ref().and_then(|info| info.server_info.as_ref());
         let is_husk = named.is_some_and(|named| named.name == "husk");
-        let instructions = info.and_then(|info| info.instructions.clone());
-        Ok(Self { name: wanted.name, is_husk, instructions, service, handler, process })
+        let instructions = info.as_ref().and_then(|info| info.instructions.clone());
+        Ok(Self { name, is_husk, instructions, connection, handler })
     }
 
     /// Its tools.
     ///
     /// # Errors
-    /// [`ServerError::Tools`].
+    /// [`ServerError`].
     pub async fn tools(&self) -> Result<Vec<Tool>, ServerError> {
         let failed = |why: String| ServerError::Tools { name: self.name.clone(), why };
-        let told = tokio::time::timeout(READY, self.service.peer().list_all_tools()).await;
+        let peer = self.connection.standing().await?.peer;
+        let told = tokio::time::timeout(READY, peer.list_all_tools()).await;
         let told = told.map_err(|_| failed(format!("nothing for {} s", READY.as_secs())))?;
         Ok(told.map_err(|error| failed(error.to_string()))?.into_iter().map(tool).collect())
     }
@@ -145,56 +158,85 @@ impl Server {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> ToolAnswer {
-        if cancel.is_cancelled() {
-            return ToolAnswer::cancelled();
-        }
+        let standing = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return ToolAnswer::cancelled(),
+            standing = self.connection.standing() => standing,
+        };
+        let Standing { peer, anew } = match standing {
+            Ok(standing) => standing,
+            Err(error) => {
+                return ToolAnswer::words(error.to_string(), Ending::Fault(error.to_string()));
+            }
+        };
         let mut params = CallToolRequestParams::new(tool.to_owned());
         params.arguments = Some(arguments);
-        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-        let options = PeerRequestOptions::no_options();
-        let handle = match self.service.send_cancellable_request(request, options).await {
-            Ok(handle) => handle,
-            Err(error) => return self.failed(&error),
-        };
-        let (id, token) = (handle.id.clone(), handle.progress_token.clone());
-        let heard = self.handler.listen(token, Arc::clone(progress));
-        let (deadline, bytes) = most;
-        let answer = tokio::select! {
-            biased;
-            answer = handle.await_response() => match answer {
-                Ok(ServerResult::CallToolResult(result)) => ToolAnswer::of(result, bytes),
-                Ok(_) => ToolAnswer::words(
-                    "the server's answer is of another kind than was asked for".to_owned(),
-                    Ending::Fault("answer".to_owned()),
-                ),
-                Err(error) => self.failed(&error),
-            },
-            () = cancel.cancelled() => {
-                self.give_up(id).await;
-                ToolAnswer::cancelled()
-            }
-            () = tokio::time::sleep(deadline) => {
-                self.give_up(id).await;
-                ToolAnswer::late(deadline)
-            }
-        };
-        drop(heard);
+        let mut answer = self.answer(&peer, params, most, progress, cancel).await;
+        if anew {
+            answer.texts.insert(0, format!("[{}]", self.is_anew()));
+        }
         answer
     }
 
-    async fn give_up(&self, id: RequestId) {
+    async fn answer(
+        &self,
+        peer: &Peer<RoleClient>,
+        params: CallToolRequestParams,
+        (deadline, bytes): (Duration, usize),
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> ToolAnswer {
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+        let options = PeerRequestOptions::no_options();
+        let handle = match peer.send_cancellable_request(request, options).await {
+            Ok(handle) => handle,
+            Err(error) => return self.failed(&error),
+        };
+        let id = handle.id.clone();
+        let _heard = self.handler.listen(handle.progress_token.clone(), Arc::clone(progress));
+        tokio::select! {
+            biased;
+            answer = handle.await_response() => match answer {
+                Ok(answer) => {
+                    self.connection.answered().await;
+                    taken(answer, bytes)
+                }
+                Err(error) => self.failed(&error),
+            },
+            () = cancel.cancelled() => {
+                self.give_up(peer, id).await;
+                ToolAnswer::cancelled()
+            }
+            () = tokio::time::sleep(deadline) => {
+                self.give_up(peer, id).await;
+                ToolAnswer::late(deadline)
+            }
+        }
+    }
+
+    async fn give_up(&self, peer: &Peer<RoleClient>, id: RequestId) {
         let params = CancelledNotificationParam::new(Some(id), None);
         let notification = CancelledNotification::new(params);
-        if let Err(error) = self.service.send_notification(notification.into()).await {
+        if let Err(error) = peer.send_notification(notification.into()).await {
             tracing::debug!(%error, server = self.name, "a call could not be taken back");
         }
+    }
+
+    fn is_anew(&self) -> String {
+        format!(
+            "the tool server `{}` had ended and was started anew: what it held is gone",
+            self.name
+        )
     }
 
     fn failed(&self, error: &ServiceError) -> ToolAnswer {
         let text = match error {
             ServiceError::McpError(error) => format!("the call is refused: {}", error.message),
             ServiceError::TransportClosed | ServiceError::TransportSend(_) => {
-                format!("the tool server `{}` has ended; its tools are gone", self.name)
+                format!(
+                    "the tool server `{}` has ended; whether the call was carried out is not known. The next call starts it anew, without what it held",
+                    self.name
+                )
             }
             error => format!("the call failed: {error}"),
         };
@@ -204,7 +246,10 @@ impl Server {
     /// The text of a resource, where the server has it.
     pub async fn resource(&self, uri: &str) -> Option<String> {
         let params = ReadResourceRequestParams::new(uri);
-        let read = self.service.peer().read_resource(params).await;
+        let peer = self.connection.standing().await;
+        let peer =
+            peer.inspect_err(|error| tracing::debug!(%error, uri, "not to be read")).ok()?.peer;
+        let read = peer.read_resource(params).await;
         let read =
             read.inspect_err(|error| tracing::debug!(%error, uri, "no such resource")).ok()?;
         match read.contents.into_iter().next() {
@@ -213,17 +258,19 @@ impl Server {
         }
     }
 
-    /// Ends it: its input ends, and if it does not go by itself it is killed.
+    /// Ends it.
     pub async fn close(self) {
-        if let Err(error) = self.service.cancel().await {
-            tracing::debug!(%error, server = self.name, "the connection ended badly");
-        }
-        if let Some(mut process) = self.process
-            && tokio::time::timeout(ENDS, process.wait()).await.is_err()
-            && let Err(error) = process.kill().await
-        {
-            tracing::debug!(%error, server = self.name, "the server could not be killed");
-        }
+        self.connection.close().await;
+    }
+}
+
+fn taken(answer: ServerResult, bytes: usize) -> ToolAnswer {
+    match answer {
+        ServerResult::CallToolResult(result) => ToolAnswer::of(result, bytes),
+        _ => ToolAnswer::words(
+            "the server's answer is of another kind than was asked for".to_owned(),
+            Ending::Fault("answer".to_owned()),
+        ),
     }
 }
 

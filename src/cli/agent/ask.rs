@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     BadInput, INTERRUPTED, LIMIT, Outcome,
     build::{Built, Checked},
-    consent::Consent,
     flags::Flags,
     show::Show,
+    user::User,
 };
 use crate::{
     agent::{
@@ -56,9 +56,9 @@ pub(super) fn run(args: Args, forwarded: Vec<OsString>, config: &Config) -> Outc
     let runtime = crate::cli::runtime()?;
     let outcome = runtime.block_on(async {
         let stop = app::signals()?;
-        let consent = Arc::new(Consent::new(stop.clone()));
-        let asking = consent.asking();
-        let Built { mut agent, .. } = checked.start(&args.flags, consent).await?;
+        let user = Arc::new(User::new(stop.clone()));
+        let asking = user.asking();
+        let Built { mut agent, .. } = checked.start(&args.flags, user).await?;
         let outcome = answered(&mut agent, &prompt, &args, &stop, asking).await;
         let exported = export(&agent, &args.flags).await;
         agent.close().await;
@@ -96,7 +96,7 @@ async fn answered(
     prompt: &str,
     args: &Args,
     stop: &CancellationToken,
-    asking: super::consent::Asking,
+    asking: super::user::Asking,
 ) -> Outcome {
     let mut show = match args.output {
         Form::Text => Some(Show::new(&args.flags, asking)),

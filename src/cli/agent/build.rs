@@ -9,11 +9,11 @@ use std::{
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
-use super::{BadInput, flags::Flags};
+use super::{BadInput, flags::Flags, guardrail, user::User};
 use crate::{
     agent::{
         Agent, Parts,
-        approve::Approver,
+        elicit::Elicit,
         fresh,
         server::config::{self, Wanted, Way},
         toolbox::Toolbox,
@@ -84,7 +84,7 @@ impl Checked {
     pub(super) async fn start(
         self,
         flags: &Flags,
-        approver: Arc<dyn Approver>,
+        user: Arc<User>,
     ) -> Result<Built, Box<dyn std::error::Error>> {
         let settings = flags.settings(self.own);
         let (transcript, conversation) = match &flags.transcript {
@@ -99,8 +99,9 @@ impl Checked {
             }
             None => (None, fresh()),
         };
-        let toolbox = Toolbox::open(self.servers).await?;
-        let provider = Arc::new(self.client);
+        let asked = User::is_here().then(|| Arc::clone(&user) as Arc<dyn Elicit>);
+        let toolbox = Toolbox::with_user(self.servers, asked).await?;
+        let (provider, approver) = (Arc::new(self.client), user);
         let parts = Parts { provider, toolbox, settings, approver, conversation, transcript };
         let fixed_models = self.routes.targets().iter().all(|target| target.params.model.is_some());
         Ok(Built { agent: Agent::new(parts), fixed_models })
@@ -180,7 +181,9 @@ fn client(
         Ok(data) => Answers::in_folder(data.join("answers")),
         Err(_) => Answers::default(),
     };
+    let guardrails = flags.guardrail.iter().cloned();
+    let guardrails = guardrails.map(|(name, program)| (name, guardrail::hook(program))).collect();
     let settings = llm::Settings::default();
-    let parts = client::Parts { settings, key_file, answers, prices, ..client::Parts::default() };
+    let parts = client::Parts { settings, guardrails, key_file, answers, prices };
     Client::new(routes.clone(), parts, &Here).map_err(BadInput::new)
 }

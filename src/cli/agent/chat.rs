@@ -16,9 +16,9 @@ use super::{
     Outcome,
     build::{Built, Checked},
     command::{self, Command},
-    consent::Consent,
     flags::Flags,
     show::{Show, print as say},
+    user::User,
 };
 use crate::config::Config;
 
@@ -35,7 +35,7 @@ const REMEMBERED: usize = 1000;
 /// A chat that goes on.
 struct Chat<'a> {
     built: Built,
-    consent: Arc<Consent>,
+    user: Arc<User>,
     flags: &'a Flags,
 }
 
@@ -44,9 +44,9 @@ pub(super) fn run(args: Args, forwarded: Vec<OsString>, config: &Config) -> Outc
     let history = config.data_dir().ok().map(|folder| folder.join("agent-history"));
     let runtime = crate::cli::runtime()?;
     let outcome = runtime.block_on(async {
-        let consent = Arc::new(Consent::new(CancellationToken::new()));
-        let built = checked.start(&args.flags, Arc::clone(&consent) as _).await?;
-        let mut chat = Chat { built, consent, flags: &args.flags };
+        let user = Arc::new(User::new(CancellationToken::new()));
+        let built = checked.start(&args.flags, Arc::clone(&user)).await?;
+        let mut chat = Chat { built, user, flags: &args.flags };
         let outcome = chat.talk(history).await;
         let exported = super::ask::export(&chat.built.agent, &args.flags).await;
         chat.built.agent.close().await;
@@ -80,8 +80,8 @@ impl Chat<'_> {
     /// Works on a prompt; Ctrl-C stops it, and the chat goes on.
     async fn answer(&mut self, prompt: &str) -> Result<(), Box<dyn std::error::Error>> {
         let stop = CancellationToken::new();
-        self.consent.for_run(stop.clone());
-        let mut show = Show::new(self.flags, self.consent.asking());
+        self.user.for_run(stop.clone());
+        let mut show = Show::new(self.flags, self.user.asking());
         let mut events = self.built.agent.run(prompt, &stop);
         let mut waits = true;
         loop {

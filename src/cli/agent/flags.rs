@@ -26,6 +26,11 @@ pub(super) struct Flags {
     /// File with prices, before those that husk knows
     #[arg(long, value_name = "FILE", help_heading = "Models")]
     pub(super) prices: Option<PathBuf>,
+    /// Program that judges answers under a name that `output_guardrails` of the routes may give: it gets
+    /// the answer as JSON over standard input, and objects with an exit code that is not 0, for the
+    /// reason that it prints; can be given again
+    #[arg(long, value_name = "NAME=PROGRAM", help_heading = "Models", value_parser = guardrail)]
+    pub(super) guardrail: Vec<(String, PathBuf)>,
     /// What the model is told before all else, instead of husk's own words
     #[arg(long, value_name = "TEXT", help_heading = "Models")]
     system: Option<String>,
@@ -147,6 +152,15 @@ impl Flags {
             call: self.call_timeout.unwrap_or(default.call),
             result_bytes: default.result_bytes,
         }
+    }
+}
+
+fn guardrail(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, program)) if !name.is_empty() && !program.is_empty() => {
+            Ok((name.to_owned(), program.into()))
+        }
+        _ => Err("it must be NAME=PROGRAM".to_owned()),
     }
 }
 

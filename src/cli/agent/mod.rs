@@ -1,16 +1,18 @@
 //! `husk agent`: the companion agent, from the command line.
 //!
 //! `ask` answers one prompt, `chat` many, `route` prints a tree of fallbacks. `build` makes an agent of
-//! the flags, `show` is what a terminal sees of it, `consent` asks about calls.
+//! the flags, `show` is what a terminal sees of it, `user` answers what is asked,
+//! `guardrail` has programs judge answers.
 
 mod ask;
 mod build;
 mod chat;
 mod command;
-mod consent;
 mod flags;
+mod guardrail;
 mod route;
 mod show;
+mod user;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -217,3 +217,37 @@ async fn routes_that_are_printed_can_be_read_and_routes_of_the_user_are_found() 
     assert_eq!(asked.stdout, "by routes\n", "{}", asked.stderr);
     assert_eq!(provider.asked()[0].body["model"], "claude-mine");
 }
+
+#[tokio::test]
+async fn a_program_judges_answers_and_what_it_objects_to_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let judge = folder.path().join("judge");
+    let program = "#!/bin/sh\nif grep -q secret; then echo 'it tells a secret'; exit 1; fi\n";
+    std::fs::write(&judge, program).unwrap();
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&judge, readable).unwrap();
+    let asked = async |words: &[&str], guardrail: String| {
+        let provider = Provider::new(vec![Wire::Anthropic.stream(words)]).await;
+        let target = json!({"provider": "anthropic", "custom_host": provider.url,
+            "override_params": {"model": "claude-test"}, "output_guardrails": ["discreet"]});
+        std::fs::write(folder.path().join("routes.json"), target.to_string()).unwrap();
+        std::fs::write(folder.path().join("mcp.json"), r#"{"mcpServers": {}}"#).unwrap();
+        let mut command = husk(folder.path());
+        command.args(["ask", "--routes", "routes.json", "--mcp-config", "mcp.json", "go"]);
+        command.args(["--guardrail", &guardrail]).env("ANTHROPIC_API_KEY", "secret-key");
+        ran(&mut command).await
+    };
+    let judges = format!("discreet={}", judge.display());
+    let fine = asked(&["nothing"], judges.clone()).await;
+    assert_eq!((fine.code, fine.stdout.as_str()), (Some(0), "nothing\n"), "{}", fine.stderr);
+    for (guardrail, code, told) in [
+        (judges, 1, "`discreet` objects: it tells a secret"),
+        ("discreet=/nowhere/at-all".to_owned(), 1, "cannot judge"),
+        ("other=/bin/true".to_owned(), 42, "`discreet`, which is not there"),
+        ("nonsense".to_owned(), 2, "it must be NAME=PROGRAM"),
+    ] {
+        let ran = asked(&["a secret"], guardrail).await;
+        assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+        assert!(ran.stderr.contains(told) && !ran.stdout.contains("secret"), "{}", ran.stderr);
+    }
+}

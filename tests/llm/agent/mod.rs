@@ -10,7 +10,7 @@ mod script;
 mod terminal;
 mod tools;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use husk::agent::{
@@ -56,9 +56,14 @@ async fn agent_with(script: &Arc<Script>, settings: Settings) -> Agent {
     Agent::new(Parts { settings, ..Parts::new(Arc::clone(script) as _, toolbox) })
 }
 
+/// What takes longer never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// All that comes of a prompt.
 async fn run(agent: &mut Agent, prompt: &str) -> Vec<Event> {
-    agent.run(prompt, &CancellationToken::new()).collect().await
+    let stop = CancellationToken::new();
+    let all = agent.run(prompt, &stop).collect();
+    tokio::time::timeout(PATIENCE, all).await.expect("the run ends")
 }
 
 /// How a run ended.

@@ -64,6 +64,27 @@ async fn somebody_is_asked_before_something_is_changed() {
 }
 
 #[tokio::test]
+async fn somebody_is_asked_what_a_tool_wants_to_know() {
+    let acts = vec![calls("ask_user", &json!({})), Wire::Anthropic.stream(&["done\n"])];
+    let provider = Provider::new(acts).await;
+    let steps = json!([
+        ["judge asks: What [31mdo you want?", ""],
+        ["Your name: ", "Ada\r"],
+        ["Size (a whole number; empty: 3): ", "big\r"],
+        ["it must be a whole number", ""],
+        ["Size (a whole number; empty: 3): ", "\r"],
+        ["Are you sure? (yes or no): ", "y\r"],
+    ]);
+    let ran = at_a_terminal(&provider, &["ask", "go"], steps).await;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let told = provider.asked()[1].body["messages"].to_string();
+    assert!(
+        told.contains(r#"{\\\"name\\\":\\\"Ada\\\",\\\"size\\\":3,\\\"sure\\\":true}"#),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_chat_answers_and_obeys() {
     let provider = Provider::new(vec![Wire::Anthropic.stream(&["Hello to you.\n"])]).await;
     let prompt = "› ";

@@ -5,11 +5,12 @@ use std::process::Stdio;
 use husk::agent::{
     Parts, Settings,
     approve::Approve,
+    elicit::{Elicit, Question, Reply, Replying},
     event::{Event, Now},
     server::config,
     toolbox::Toolbox,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -132,17 +133,65 @@ async fn a_server_that_cannot_be_had_is_named_with_its_last_words() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_is_told_the_model() {
+async fn a_server_that_ends_is_told_the_model_and_started_anew_for_the_next_call() {
     let script = Script::new(vec![
+        Say::call("change", json!({"value": "kept?"})),
         Say::call("end", json!({})),
+        Say::call("change", json!({"value": "new"})),
         Say::call("look", json!({"name": "b"})),
         Say::text("done"),
     ]);
     let mut agent = agent(&script).await;
     let events = run(&mut agent, "go").await;
-    for result in results(&events) {
-        assert!(result.is_error && result.text.contains("`judge` has ended"), "{}", result.text);
-    }
-    assert_eq!(results(&events).len(), 2);
+    let results = results(&events);
+    let failed: Vec<_> = results.iter().map(|result| result.is_error).collect();
+    assert_eq!(failed, [false, true, false, false]);
+    assert!(results[1].text.contains("`judge` has ended"), "{}", results[1].text);
+    let anew =
+        "[the tool server `judge` had ended and was started anew: what it held is gone]\nnew";
+    assert_eq!(results[2].text, anew);
+    assert_eq!(results[3].text, "saw b");
     agent.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_ends_each_time_is_left_alone() {
+    let mut says: Vec<_> = (0..5).map(|_| Say::call("end", json!({}))).collect();
+    says.push(Say::text("done"));
+    let script = Script::new(says);
+    let mut agent = agent(&script).await;
+    let events = run(&mut agent, "go").await;
+    let last = results(&events).last().unwrap().text.clone();
+    assert!(last.contains("has ended 3 times without an answer"), "{last}");
+    agent.close().await;
+}
+
+/// Answers everything with the same.
+struct Says(Reply);
+
+impl Elicit for Says {
+    fn ask<'a>(&'a self, question: &'a Question) -> Replying<'a> {
+        assert_eq!((question.server.as_str(), question.fields.len()), ("judge", 3));
+        Box::pin(std::future::ready(self.0.clone()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_asks_is_answered_by_the_user_or_nobody_is_asked() {
+    let values = json!({"name": "Ada", "size": 4, "sure": true});
+    let Value::Object(accepted) = values else { panic!() };
+    let told = r#"accept: {"name":"Ada","size":4,"sure":true}"#;
+    for (reply, expected) in [
+        (Some(Reply::Accept(accepted)), told),
+        (Some(Reply::Decline), "decline"),
+        (Some(Reply::Cancel), "cancel"),
+        (None, "nobody can be asked"),
+    ] {
+        let user = reply.map(|reply| Arc::new(Says(reply)) as Arc<dyn Elicit>);
+        let toolbox = Toolbox::with_user(vec![judge("judge")], user).await.unwrap();
+        let script = Script::new(vec![Say::call("ask_user", json!({})), Say::text("done")]);
+        let mut agent = Agent::new(Parts::new(Arc::clone(&script) as _, toolbox));
+        assert_eq!(texts(&run(&mut agent, "go").await), [expected]);
+        agent.close().await;
+    }
 }

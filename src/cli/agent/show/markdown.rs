@@ -91,7 +91,7 @@ impl Markdown {
 }
 
 /// A text without control characters, but for tabs and ends of lines.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::cli::agent) fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n')).collect()
 }
 

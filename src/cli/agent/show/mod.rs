@@ -17,10 +17,11 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, interval_at};
 use unicode_width::UnicodeWidthStr;
 
-use super::{consent::Asking, flags::Flags};
+use super::{flags::Flags, user::Asking};
 use crate::agent::event::{Ended, Event, Now, Status, ToolResult, Usage, Why};
 
-use markdown::{Markdown, plain};
+use markdown::Markdown;
+pub(super) use markdown::plain;
 use pictures::Pictures;
 use spinner::Spinner;
 
@@ -273,7 +274,7 @@ pub(super) fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
