@@ -127,9 +127,9 @@ async def ask_user(context: Context) -> str:
 
 
 @server.tool(annotations=CHANGES, structured_output=False)
-def end() -> str:
+def end(code: int = 0) -> str:
     """Ends the server at once."""
-    os._exit(0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 //! A call that was under way when a server ended is not sent again, for it may have been carried out:
 //! the model is told. The next call starts the server anew, and says so with its answer.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use rmcp::{Peer, RoleClient, service::RunningService};
-use tokio::{process::Child, sync::Mutex};
+use tokio::{process::Child, sync::Semaphore};
 
 use super::{Handler, ServerError, config::Wanted, start};
 
@@ -22,6 +25,8 @@ pub(super) struct Connection {
     handler: Handler,
     ready: Duration,
     link: Mutex<Link>,
+    /// Of several calls that find it ended, one starts it.
+    starting: Semaphore,
 }
 
 struct Link {
@@ -46,41 +51,57 @@ impl Connection {
     ) -> Result<Self, ServerError> {
         let (service, process) = start::connect(&wanted, handler.clone(), ready).await?;
         let link = Mutex::new(Link { service, process, starts: 0 });
-        Ok(Self { wanted, handler, ready, link })
+        Ok(Self { wanted, handler, ready, link, starting: Semaphore::new(1) })
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection, unless it has ended.
+    fn peer(&self) -> Option<Peer<RoleClient>> {
+        let peer = self.link().service.peer().clone();
+        (!peer.is_transport_closed()).then_some(peer)
     }
 
     /// The connection, made anew where it has ended.
     pub(super) async fn standing(&self) -> Result<Standing, ServerError> {
-        let mut link = self.link.lock().await;
-        let anew = link.service.peer().is_transport_closed();
-        if anew {
-            if link.starts >= STARTS {
-                return Err(ServerError::Ends { name: self.wanted.name.clone(), starts: STARTS });
-            }
-            link.starts += 1;
-            let (service, process) =
-                start::connect(&self.wanted, self.handler.clone(), self.ready).await?;
-            let ended = std::mem::replace(&mut link.process, process);
-            link.service = service;
-            // One that only closed its output is still there.
-            end(ended, &self.wanted.name).await;
-            self.handler.set_changed();
+        // The semaphore is never closed.
+        let _turn = self.starting.acquire().await.ok();
+        if let Some(peer) = self.peer() {
+            return Ok(Standing { peer, anew: false });
         }
-        Ok(Standing { peer: link.service.peer().clone(), anew })
+        let name = &self.wanted.name;
+        if self.link().starts >= STARTS {
+            return Err(ServerError::Ends { name: name.clone(), starts: STARTS });
+        }
+        self.link().starts += 1;
+        let started = start::connect(&self.wanted, self.handler.clone(), self.ready).await;
+        let (service, process) = started?;
+        let peer = service.peer().clone();
+        let ended = {
+            let mut link = self.link();
+            link.service = service;
+            std::mem::replace(&mut link.process, process)
+        };
+        self.handler.set_changed();
+        // One that only closed its output is still there.
+        end(ended, name).await;
+        Ok(Standing { peer, anew: true })
     }
 
     /// It has answered a call.
-    pub(super) async fn answered(&self) {
-        self.link.lock().await.starts = 0;
+    pub(super) fn answered(&self) {
+        self.link().starts = 0;
     }
 
     /// Ends the server: its input ends, and if it does not go by itself it is killed.
     pub(super) async fn close(self) {
-        let Link { service, process, .. } = self.link.into_inner();
-        if let Err(error) = service.cancel().await {
+        let link = self.link.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = link.service.cancel().await {
             tracing::debug!(%error, server = self.wanted.name, "the connection ended badly");
         }
-        end(process, &self.wanted.name).await;
+        end(link.process, &self.wanted.name).await;
     }
 }
 

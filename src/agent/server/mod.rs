@@ -198,7 +198,7 @@ impl Server {
             biased;
             answer = handle.await_response() => match answer {
                 Ok(answer) => {
-                    self.connection.answered().await;
+                    self.connection.answered();
                     taken(answer, bytes)
                 }
                 Err(error) => self.failed(&error),

@@ -10,6 +10,7 @@ use std::{
 
 use rustyline::{DefaultEditor, error::ReadlineError};
 use serde_json::Map;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::show::{plain, tell};
@@ -50,17 +51,13 @@ pub(super) struct User {
     asking: Asking,
     stop: Mutex<CancellationToken>,
     /// One question after the other.
-    turn: tokio::sync::Mutex<()>,
+    turn: Semaphore,
 }
 
 impl User {
     /// `stop` fires when the user answers with Ctrl-C.
     pub(super) fn new(stop: CancellationToken) -> Self {
-        Self {
-            asking: Asking::default(),
-            stop: Mutex::new(stop),
-            turn: tokio::sync::Mutex::default(),
-        }
+        Self { asking: Asking::default(), stop: Mutex::new(stop), turn: Semaphore::new(1) }
     }
 
     /// Whether somebody is there.
@@ -89,7 +86,7 @@ impl User {
     }
 
     async fn may(&self, name: &str, destructive: bool) -> Word {
-        let (_turn, _held) = (self.turn.lock().await, self.asking.hold());
+        let (_turn, _held) = (self.turn.acquire().await, self.asking.hold());
         let warns = if destructive { ", which may change or destroy something" } else { "" };
         let question = format!("Run {}{warns}? [y]es, [a]lways, [N]o: ", plain(name));
         match self.line(question).await {
@@ -102,7 +99,7 @@ impl User {
     /// Asks for every field, and again where the line cannot be one. At the end of the input (Ctrl-D)
     /// the user does not want to say.
     async fn fill(&self, question: &Question) -> Reply {
-        let (_turn, _held) = (self.turn.lock().await, self.asking.hold());
+        let (_turn, _held) = (self.turn.acquire().await, self.asking.hold());
         tell(&format!("{WIPED}{} asks: {}\n", plain(&question.server), plain(&question.message)));
         let mut values = Map::new();
         for field in &question.fields {

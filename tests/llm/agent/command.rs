@@ -244,7 +244,7 @@ async fn a_program_judges_answers_and_what_it_objects_to_is_not_used() {
         (judges, 1, "`discreet` objects: it tells a secret"),
         ("discreet=/nowhere/at-all".to_owned(), 1, "cannot judge"),
         ("other=/bin/true".to_owned(), 42, "`discreet`, which is not there"),
-        ("nonsense".to_owned(), 2, "it must be NAME=PROGRAM"),
+        ("nonsense".to_owned(), 42, "it must be NAME=PROGRAM"),
     ] {
         let ran = asked(&["a secret"], guardrail).await;
         assert_eq!(ran.code, Some(code), "{}", ran.stderr);

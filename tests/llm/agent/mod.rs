@@ -63,7 +63,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn run(agent: &mut Agent, prompt: &str) -> Vec<Event> {
     let stop = CancellationToken::new();
     let all = agent.run(prompt, &stop).collect();
-    tokio::time::timeout(PATIENCE, all).await.expect("the run ends")
+    tokio::time::timeout(PATIENCE, all).await.unwrap()
 }
 
 /// How a run ended.

@@ -1,5 +1,7 @@
 //! What somebody at a terminal sees and types.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -13,19 +15,25 @@ use crate::{
     servers::repository,
 };
 
-/// `husk agent` in a terminal, where these lines are typed once that was shown.
+/// `husk agent` in a terminal with the judging tool server, where these lines are typed once that was
+/// shown.
 async fn at_a_terminal(provider: &Provider, args: &[&str], steps: Value) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let servers = json!({"mcpServers": {"judge": {"command": python(), "args": [tool_server()]}}});
     std::fs::write(folder.path().join("mcp.json"), servers.to_string()).unwrap();
+    let mut command = terminal(folder.path(), provider, args, &steps);
+    ran(command.args(["--mcp-config", "mcp.json"]).current_dir(folder.path())).await
+}
+
+fn terminal(folder: &Path, provider: &Provider, args: &[&str], steps: &Value) -> Command {
     let mut command = Command::new(python());
     command.arg(repository().join("tests/clients/terminal.py")).arg(steps.to_string());
     command.args([env!("CARGO_BIN_EXE_husk"), "agent"]).args(args);
     command.args(["--provider", "anthropic", "--model", "claude-test", "--url", &provider.url]);
-    command.args(["--mcp-config", "mcp.json"]).current_dir(folder.path()).kill_on_drop(true);
-    let xdg = [("XDG_CONFIG_HOME", folder.path()), ("XDG_DATA_HOME", folder.path())];
+    let xdg = [("XDG_CONFIG_HOME", folder), ("XDG_DATA_HOME", folder)];
     command.env_clear().envs(xdg).env("TERM", "xterm-kitty").env("PATH", "/usr/bin:/bin");
-    ran(&mut command).await
+    command.kill_on_drop(true);
+    command
 }
 
 #[tokio::test]
@@ -77,11 +85,26 @@ async fn somebody_is_asked_what_a_tool_wants_to_know() {
     ]);
     let ran = at_a_terminal(&provider, &["ask", "go"], steps).await;
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let content = &provider.asked()[1].body["messages"][2]["content"][0]["content"];
+    assert_eq!(content[0]["text"], r#"accept: {"name":"Ada","size":3,"sure":true}"#);
+}
+
+#[tokio::test]
+async fn a_cell_that_asks_gets_the_line_that_is_typed() {
+    let cell = calls("notebook_run_cell", &json!({"code": "print('Hello', input('Who? '))"}));
+    let provider = Provider::new(vec![cell, Wire::Anthropic.stream(&["done\n"])]).await;
+    let folder = tempfile::tempdir().unwrap();
+    // Cells may not see what husk keeps.
+    let work = folder.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    let steps =
+        json!([["husk asks: The code in the notebook asks: Who?", ""], ["Answer: ", "Ada\r"]]);
+    let mut command = terminal(folder.path(), &provider, &["ask", "go"], &steps);
+    command.args(["--workspace", ".", "--python"]).arg(python()).current_dir(&work);
+    let ran = ran(&mut command).await;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     let told = provider.asked()[1].body["messages"].to_string();
-    assert!(
-        told.contains(r#"{\\\"name\\\":\\\"Ada\\\",\\\"size\\\":3,\\\"sure\\\":true}"#),
-        "{told}"
-    );
+    assert!(told.contains("Hello Ada"), "{told}");
 }
 
 #[tokio::test]
