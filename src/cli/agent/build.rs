@@ -183,7 +183,8 @@ fn client(
     };
     let guardrails = flags.guardrail.iter().cloned();
     let guardrails = guardrails.map(|(name, program)| (name, guardrail::hook(program))).collect();
-    let settings = llm::Settings::default();
+    let prompt_cache = flags.prompt_cache();
+    let settings = llm::Settings { prompt_cache, ..llm::Settings::default() };
     let parts = client::Parts { settings, guardrails, key_file, answers, prices };
     Client::new(routes.clone(), parts, &Here).map_err(BadInput::new)
 }

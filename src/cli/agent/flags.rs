@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::agent::{Settings, approve::Approve, limits::Limits};
+use crate::{
+    agent::{Settings, approve::Approve, limits::Limits},
+    llm::{cache, message::Ttl},
+};
 
 /// Flags of `husk agent ask` and `husk agent chat`.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,6 +29,12 @@ pub(super) struct Flags {
     /// File with prices, before those that husk knows
     #[arg(long, value_name = "FILE", help_heading = "Models")]
     pub(super) prices: Option<PathBuf>,
+    /// Where the marks go that make a provider keep the beginning of a prompt
+    #[arg(long, value_name = "MODE", default_value = "progressive", help_heading = "Models")]
+    prompt_cache: Marks,
+    /// For how long it keeps tools, system prompt and documents; an hour costs more to write
+    #[arg(long, value_name = "TIME", default_value = "5m", help_heading = "Models")]
+    prompt_cache_ttl: Keeps,
     /// Program that judges answers under a name that `output_guardrails` of the routes may give: it gets
     /// the answer as JSON over standard input, and objects with an exit code that is not 0, for the
     /// reason that it prints; can be given again
@@ -109,6 +118,28 @@ impl Provider {
     }
 }
 
+/// Where prompt-cache marks go.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Marks {
+    /// Where the conversation grows: four at most, moved along with it
+    Progressive,
+    /// By size alone, for comparison
+    Seed,
+    /// Nowhere
+    Off,
+}
+
+/// How long a provider keeps what is marked.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Keeps {
+    /// Five minutes from its last use
+    #[value(name = "5m")]
+    FiveMinutes,
+    /// An hour from its last use
+    #[value(name = "1h")]
+    OneHour,
+}
+
 /// Which tools run unasked.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Which {
@@ -152,6 +183,20 @@ impl Flags {
             call: self.call_timeout.unwrap_or(default.call),
             result_bytes: default.result_bytes,
         }
+    }
+
+    /// How prompts are marked.
+    pub(super) fn prompt_cache(&self) -> cache::Rules {
+        let mode = match self.prompt_cache {
+            Marks::Progressive => cache::Mode::Progressive,
+            Marks::Seed => cache::Mode::Seed,
+            Marks::Off => cache::Mode::Off,
+        };
+        let fixed = match self.prompt_cache_ttl {
+            Keeps::FiveMinutes => Ttl::FiveMinutes,
+            Keeps::OneHour => Ttl::OneHour,
+        };
+        cache::Rules { mode, fixed, ..cache::Rules::default() }
     }
 }
 

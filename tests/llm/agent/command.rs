@@ -44,15 +44,10 @@ async fn ask(folder: &Path, provider: &Provider, args: &[&str]) -> Ran {
     let servers = json!({"mcpServers": {"judge": {"command": python(), "args": [tool_server()]}}});
     std::fs::write(folder.join("mcp.json"), servers.to_string()).unwrap();
     let mut command = husk(folder);
-    command.args([
-        "ask",
-        "--provider",
-        "anthropic",
-        "--model",
-        "claude-test",
-        "--url",
-        &provider.url,
-    ]);
+    command.args(["ask", "--provider", "anthropic", "--url", &provider.url]);
+    if !args.contains(&"--model") {
+        command.args(["--model", "claude-test"]);
+    }
     command.args(["--mcp-config", "mcp.json", "--approve", "always"]);
     ran(command.env("ANTHROPIC_API_KEY", "secret-key").args(args)).await
 }
@@ -249,5 +244,28 @@ async fn a_program_judges_answers_and_what_it_objects_to_is_not_used() {
         let ran = asked(&["a secret"], guardrail).await;
         assert_eq!(ran.code, Some(code), "{}", ran.stderr);
         assert!(ran.stderr.contains(told) && !ran.stdout.contains("secret"), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn prompts_are_marked_as_the_flags_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "word ".repeat(6_000);
+    // In the tools, in all, and those that are kept for an hour.
+    for (flags, expected) in [
+        (&[][..], (0, 2, 0)),
+        (&["--prompt-cache-ttl", "1h"][..], (0, 2, 1)),
+        (&["--prompt-cache", "seed"][..], (1, 2, 0)),
+        (&["--prompt-cache", "off"][..], (0, 0, 0)),
+    ] {
+        let provider = Provider::new(vec![Wire::Anthropic.stream(&["fine"])]).await;
+        let model = ["--model", "claude-sonnet-4-5", "--system", &long];
+        let ran = ask(folder.path(), &provider, &[&["go"], &model[..], flags].concat()).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let body = &provider.asked()[0].body;
+        let count = |body: &Value, part: &str| body.to_string().matches(part).count();
+        let mark = "cache_control";
+        let marks = (count(&body["tools"], mark), count(body, mark), count(body, r#""ttl":"1h""#));
+        assert_eq!(marks, expected, "{flags:?}");
     }
 }
