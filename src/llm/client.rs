@@ -5,9 +5,7 @@
 //! out.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
-    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -20,6 +18,7 @@ use super::{
     driven::Driven,
     endpoint::{Endpoint, Ticket},
     error::{Class, Failure, LlmError, Tried},
+    guardrail::{self, Guardrails},
     http::{self, Limits, Shown},
     keys::{Keys, Surroundings},
     message::Block,
@@ -27,21 +26,12 @@ use super::{
     provider::{Answer, Event, EventStream, Now, Provider, Status},
     reply::Reply,
     request::Request,
-    route::{Fault, Kind, Routes, Target, Walk},
+    route::{Kind, Routes, Target, Walk},
     settings::{About, Settings},
     stream::{Course, Next, Pauses},
     wire,
 };
 use crate::{base::budget, guard::breaker::heart::Verdict};
-
-/// A hook that judges answers (`output_guardrails`).
-pub trait Guardrail: Send + Sync {
-    /// Why the answer must not be used, if so. A hook that cannot judge objects, and says why.
-    fn objection<'a>(&'a self, reply: &'a Reply) -> Judging<'a>;
-}
-
-/// An objection on its way.
-pub type Judging<'a> = Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
 
 /// What a client is built with.
 #[derive(Default)]
@@ -49,7 +39,7 @@ pub struct Parts {
     /// Its settings.
     pub settings: Settings,
     /// The hooks that routes may name.
-    pub guardrails: BTreeMap<String, Arc<dyn Guardrail>>,
+    pub guardrails: Guardrails,
     /// The file with keys.
     pub key_file: Option<PathBuf>,
     /// Answers that are kept, for targets whose routes want it.
@@ -81,15 +71,7 @@ impl Client {
         let keys = Keys::new(here, parts.key_file.clone());
         let (mut endpoints, mut faults) = (Vec::new(), Vec::new());
         for target in routes.targets() {
-            for hook in target.output_guardrails.iter() {
-                if !parts.guardrails.contains_key(hook) {
-                    let at = format!("target `{}`", target.name);
-                    let what = format!(
-                        "names the guardrail `{hook}`, which is not there (`husk agent` has those of --guardrail)"
-                    );
-                    faults.push(Fault { at, what });
-                }
-            }
+            faults.extend(guardrail::missing(&parts.guardrails, target));
             match Endpoint::new(target.clone(), &keys, &parts.settings.health()) {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(fault) => faults.push(fault),
@@ -347,13 +329,7 @@ impl<'a> Call<'a> {
         let http = &self.inner.http;
         let reply =
             http::attempt(http, endpoint, request, stream, &limits, &mut self.shown).await?;
-        for name in &endpoint.target.output_guardrails {
-            let Some(hook) = self.inner.parts.guardrails.get(name) else { continue };
-            if let Some(objection) = hook.objection(&reply).await {
-                let what = format!("`{name}` objects: {objection}");
-                return Err(Failure::new(Class::Guardrail, what));
-            }
-        }
+        guardrail::judge(&self.inner.parts.guardrails, &endpoint.target, &reply).await?;
         Ok(reply)
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use husk::llm::{
     Client,
-    client::{Guardrail, Judging, Parts},
+    client::Parts,
     error::Class,
+    guardrail::{Guardrail, Judging},
     message::{Block, Message, Role},
     reply::Reply,
     request::{Request, Tool},

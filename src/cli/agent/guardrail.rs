@@ -8,7 +8,7 @@ use std::{io, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::llm::{
-    client::{Guardrail, Judging},
+    guardrail::{Guardrail, Judging},
     reply::Reply,
 };
 
