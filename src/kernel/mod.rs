@@ -16,6 +16,7 @@ mod late;
 pub mod output;
 pub mod peek;
 pub mod relay;
+mod running;
 pub mod spec;
 mod task;
 mod told;

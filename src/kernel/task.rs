@@ -18,20 +18,17 @@ use tokio::{
 use super::{
     cell::{Cell, Finished},
     channels::{Arrival, Channels},
-    client::{Adopt, Execute, Gone, Request, Watch},
+    client::{Adopt, Execute, Gone, Request},
     event::Event,
     journal::Journal,
     late::Earlier,
     relay::Ended,
+    running::Running,
     told::Told,
     wire::{Codec, Message},
 };
 use crate::base::clock::at;
 
-/// How long a dead kernel's last messages are waited for when the relay cannot tell their end.
-const DRAIN: Duration = Duration::from_millis(60);
-/// How long the drain of a large backlog may go on in all.
-const DRAIN_AT_MOST: Duration = Duration::from_secs(1);
 /// When a kernel that was interrupted is nudged: the interrupt has reached it by then.
 const NUDGE: Duration = Duration::from_millis(50);
 /// The answer by which ipykernel's `input()` raises `EOFError`.
@@ -47,19 +44,6 @@ pub(super) enum Command {
     Input(String),
     Ask(Request, oneshot::Sender<Message>),
     Shutdown,
-}
-
-/// The cell under way and who waits for it.
-struct Running {
-    cell: Cell,
-    watch: Option<Arc<dyn Watch>>,
-    done: oneshot::Sender<Finished>,
-    /// It waits for an answer to what it asked.
-    asks: bool,
-    /// Set when the process is dead: when to stop waiting for its last messages.
-    drained_at: Option<Instant>,
-    /// The end of that, however much still comes.
-    drained_at_most: Option<Instant>,
 }
 
 /// What is done with the answer to a request.
@@ -111,8 +95,7 @@ impl Wire {
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         loop {
-            let cell = self.cell.as_ref();
-            let ends = cell.and_then(|cell| cell.drained_at.or(cell.cell.gives_up_at()));
+            let ends = self.cell.as_ref().and_then(Running::ends_at);
             let breaks = self.broken.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 command = inbox.recv() => match command {
@@ -164,8 +147,7 @@ impl Wire {
             Err(error) => return self.lost(format!("cannot write the request: {error}")),
         };
         let cell = Cell::new(id, output, Instant::now());
-        let (drained_at, drained_at_most) = (None, None);
-        self.cell = Some(Running { cell, watch, done, asks: false, drained_at, drained_at_most });
+        self.cell = Some(Running::new(cell, watch, done));
         if let Err(error) = self.channels.send_shell(frames).await {
             self.lost(format!("the kernel's shell channel does not take requests: {error}"));
         }
@@ -189,8 +171,7 @@ impl Wire {
                 cell.hear(Event::Stream { stderr, text }, Instant::now());
             }
         }
-        let (drained_at, drained_at_most) = (None, None);
-        self.cell = Some(Running { cell, watch, done, asks: false, drained_at, drained_at_most });
+        self.cell = Some(Running::new(cell, watch, done));
         // Text that came early is in the journal.
         let text = |message: &Message| message.kind == "stream" && self.journal.is_some();
         let early: Vec<Message> = early.into_iter().filter(|message| !text(message)).collect();
@@ -280,7 +261,7 @@ impl Wire {
             }
             Arrival::IopubEnd => {
                 self.iopub_ended = true;
-                if self.cell.as_ref().is_some_and(|running| running.drained_at.is_some()) {
+                if self.cell.as_ref().is_some_and(Running::drains) {
                     self.finish();
                 }
             }
@@ -339,21 +320,8 @@ impl Wire {
     /// A message about the running cell.
     fn hear(&mut self, event: Event) {
         let Some(running) = &mut self.cell else { return };
-        if let (Some(_), Some(at_most)) = (running.drained_at, running.drained_at_most) {
-            running.drained_at = Some(at_most.min(Instant::now() + DRAIN));
-        }
-        if let Event::Asks(question) = &event {
-            running.asks = true;
-            match &running.watch {
-                // No user is asked any more.
-                _ if running.cell.is_stopping() => self.nudges_at = Some(Instant::now() + NUDGE),
-                Some(watch) => watch.asks(question.clone()),
-                None => {}
-            }
-        }
-        let text = running.cell.hear(event, Instant::now());
-        if let Some(watch) = running.watch.as_ref().filter(|_| !text.is_empty()) {
-            watch.text(&text);
+        if running.hear(event) {
+            self.nudges_at = Some(Instant::now() + NUDGE);
         }
         // The journal tells that the kernel runs on husk's launcher.
         if running.cell.over() && self.journal.is_some() {
@@ -362,42 +330,14 @@ impl Wire {
     }
 
     fn drain(&mut self) {
-        if let Some(running) = &mut self.cell {
-            let wait = if self.iopub_ended { Duration::ZERO } else { DRAIN };
-            running.drained_at = Some(Instant::now() + wait);
-            running.drained_at_most = Some(Instant::now() + DRAIN_AT_MOST);
-        }
+        let all = self.iopub_ended;
+        self.cell.iter_mut().for_each(|running| running.drain(all));
     }
 
     fn finish(&mut self) {
-        let Some(mut running) = self.cell.take() else { return };
-        let mut text = String::new();
-        if running.drained_at.is_some() {
-            text = self.last_words(&mut running.cell);
-        }
+        let Some(running) = self.cell.take() else { return };
         self.earlier.ended(&running.cell);
-        let (finished, more) = running.cell.finish();
-        text.push_str(&more);
-        if let Some(watch) = running.watch.filter(|_| !text.is_empty()) {
-            watch.text(&text);
-        }
-        // The caller may have gone; then nobody wants to know.
-        let _ = running.done.send(finished);
-    }
-
-    /// Adds what the kernel had written and not sent; returns the text.
-    fn last_words(&self, cell: &mut Cell) -> String {
-        let mut text = String::new();
-        let Some(journal) = &self.journal else { return text };
-        for stderr in [false, true] {
-            let [out, err] = &cell.heard;
-            let unsent =
-                journal.unsent(u64::from(stderr), &cell.request, if stderr { err } else { out });
-            if !unsent.is_empty() {
-                text += &cell.hear(Event::Stream { stderr, text: unsent }, Instant::now());
-            }
-        }
-        text
+        running.finish(self.journal.as_deref());
     }
 
     fn lost(&mut self, reason: String) {
