@@ -4,6 +4,7 @@
 pub mod http;
 mod ledger;
 pub mod registry;
+pub mod services;
 
 use std::{
     io,
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use ledger::Ledger;
 use registry::Opened;
+use services::Services;
 
 use crate::{
     base::ids::{BadSessionName, SessionName},
@@ -43,6 +45,7 @@ use crate::{
         reaper,
         room::Room,
         servers,
+        service::Service,
         tenancy::{Pace, Tenancy},
     },
     store,
@@ -75,6 +78,10 @@ pub enum AppError {
     /// Calls cannot be written down.
     #[error(transparent)]
     Audit(AuditError),
+    /// Kernels cannot get accounts.
+    #[cfg(feature = "redis")]
+    #[error("kernels cannot get accounts at Redis")]
+    Tenant(#[source] crate::tenant::error::TenantError),
     /// Nobody can be told apart.
     #[error("cannot tell users apart")]
     Tokens(#[source] tokens::TokenError),
@@ -88,12 +95,14 @@ pub enum AppError {
     Http(crate::mcp::transport::http::serve::HttpError),
 }
 
-/// Everything that a server works with, from the settings.
+/// Everything that a server works with, from the settings; the services are closed when it is done.
 ///
 /// # Errors
 /// [`AppError`] when a setting cannot be obeyed.
-pub fn context(config: &Config) -> Result<Arc<Context>, AppError> {
-    context_that(config, None, None)
+pub fn context(config: &Config) -> Result<(Arc<Context>, Services), AppError> {
+    let services = Services::open(config)?;
+    let context = context_that(config, None, None, services.of_this_user())?;
+    Ok((context, services))
 }
 
 /// The same, with sessions that are kept for later servers, if they are.
@@ -101,18 +110,19 @@ fn context_that(
     config: &Config,
     keeping: Option<Keeping>,
     audit: Option<Audit>,
+    services: Vec<Arc<dyn Service>>,
 ) -> Result<Arc<Context>, AppError> {
     let session = match &config.session {
         Some(name) => SessionName::new(name).map_err(AppError::Session)?,
         None => SessionName::fresh(),
     };
-    let rooms = rooms(config, &session)?;
+    let rooms = Rooms { services, ..rooms(config, &session)? };
     let unnamed = config.session.is_none().then(|| session.clone());
     let keeping = keeping.map(|keeping| (keeping, unnamed));
     Ok(Arc::new(furnished(config, rooms, session, guards(config), keeping, Room::default(), audit)))
 }
 
-/// The folders that sessions work with.
+/// What sessions work with.
 struct Rooms {
     /// Where an interpreter is looked for.
     project: PathBuf,
@@ -122,6 +132,8 @@ struct Rooms {
     data: PathBuf,
     /// Where output is kept.
     private: PathBuf,
+    /// What kernels get.
+    services: Vec<Arc<dyn Service>>,
 }
 
 /// The folders of this process' user.
@@ -134,7 +146,7 @@ fn rooms(config: &Config, session: &SessionName) -> Result<Rooms, AppError> {
     };
     let project = config.workspace.clone().unwrap_or(folder);
     let private = data.join("outputs");
-    Ok(Rooms { project, workspace, data, private })
+    Ok(Rooms { project, workspace, data, private, services: Vec::new() })
 }
 
 /// What a server works with, in those folders; kept are all sessions but the one that is named.
@@ -147,8 +159,9 @@ fn furnished(
     room: Room,
     audit: Option<Audit>,
 ) -> Context {
-    let Rooms { project, workspace, data, private } = rooms;
+    let Rooms { project, workspace, data, private, services } = rooms;
     let mut launcher = launcher(config, project, data);
+    launcher.services = services;
     launcher.private = private;
     launcher.room = room;
     let mut sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
@@ -206,6 +219,7 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         tried: Tried::default(),
         pool: Pool::default(),
         room: Room::default(),
+        services: Vec::new(),
     }
 }
 
@@ -250,7 +264,9 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     let opened = Opened::new(data.clone());
     let keeping = keeping(config, &data, &opened);
     let (audit, writer) = audit(config)?;
-    let context = context_that(config, Some(keeping.clone()), audit)?;
+    let services = Services::open(config)?;
+    let given = services.of_this_user();
+    let context = context_that(config, Some(keeping.clone()), audit, given)?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.
     if let Err(error) = context.sandboxes.warm(&context.default_session) {
@@ -267,6 +283,7 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     ledger.close().await;
     opened.close().await;
     drop(context);
+    services.close().await;
     written(writer).await;
     served.map_err(AppError::Stdio)
 }

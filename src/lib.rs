@@ -92,3 +92,4 @@ pub mod sandbox;
 pub mod schema;
 pub mod store;
 pub mod telemetry;
+pub mod tenant;

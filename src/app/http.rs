@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, guards, keeping, ledger::Ledger, registry::Opened, signals, sweeper};
+use super::{
+    AppError, guards, keeping, ledger::Ledger, registry::Opened, services::Services, signals,
+    sweeper,
+};
 use crate::{
     base::ids::SessionName,
     config::Config,
@@ -52,12 +55,14 @@ struct Building {
     /// For the kernels of all.
     room: Room,
     audit: Option<Audit>,
+    services: Arc<Services>,
 }
 
 impl Building {
     /// The house of whoever reaches a server that asks nobody: what a host on standard input has.
     fn open_local(&self) -> Result<Arc<Context>, AppError> {
-        let rooms = super::rooms(&self.config, &self.session)?;
+        let services = self.services.of_this_user();
+        let rooms = super::Rooms { services, ..super::rooms(&self.config, &self.session)? };
         Ok(Arc::new(self.furnished(&self.config, rooms)))
     }
 
@@ -82,7 +87,9 @@ impl Building {
         // Those are the server's user's own.
         config.launch.attach = false;
         config.connection_file = None;
-        let mut rooms = super::Rooms { project: workspace.clone(), workspace, data, private: own };
+        let services = self.services.of(principal.name());
+        let project = workspace.clone();
+        let mut rooms = super::Rooms { project, workspace, data, private: own, services };
         rooms.private.push("outputs");
         let mut context = self.furnished(&config, rooms);
         context.principal = Arc::clone(principal.name());
@@ -136,8 +143,14 @@ pub async fn serve(config: &Config, address: &Address) -> Result<(), AppError> {
     let ledger = Ledger::open(opened.clone(), guards.clone());
     let room = Room::of(config.http.max_kernels);
     let (audit, writer) = super::audit(config)?;
-    let building = Building { config: config.clone(), guards, keeping, session, room, audit };
+    let services = Arc::new(Services::open(config)?);
+    let kept = Arc::clone(&services);
+    let building =
+        Building { config: config.clone(), guards, keeping, session, room, audit, services };
     serve_in(http, building, asks, stop).await?;
+    if let Some(services) = Arc::into_inner(kept) {
+        services.close().await;
+    }
     sweeper.abort();
     ledger.close().await;
     opened.close().await;

@@ -1,5 +1,6 @@
 //! Floor 0: values without I/O and without tasks that every other module may use.
 
+pub mod address;
 pub mod backoff;
 pub mod budget;
 pub mod canon;
@@ -8,3 +9,5 @@ pub mod hosts;
 pub mod ids;
 pub mod picture;
 pub mod secret;
+#[cfg(any(feature = "http", feature = "redis"))]
+pub mod tls;

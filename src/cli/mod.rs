@@ -14,6 +14,8 @@ mod schema;
 mod serve;
 mod sessions;
 mod settings;
+#[cfg(feature = "redis")]
+mod tenant;
 mod token;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -96,6 +98,9 @@ enum Command {
     Serve(serve::Args),
     /// Make, list and revoke the tokens by which users are known over HTTP
     Token(token::Args),
+    /// Make, change and end the accounts of users at Redis (`tenant.redis_url`)
+    #[cfg(feature = "redis")]
+    Tenant(tenant::Args),
     /// Run a script's cells, a notebook, or code, through the whole of husk
     Run(run::Args),
     /// Ask a model of your own, which works with the notebook: an agent in the terminal
@@ -173,6 +178,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Agent(args) if args.is_plain() => return agent::run_plain(args),
         #[cfg(feature = "agent")]
         Command::Agent(_) => {}
+        #[cfg(feature = "redis")]
+        Command::Tenant(_) => {}
         Command::Serve(_)
         | Command::Token(_)
         | Command::Run(_)
@@ -204,6 +211,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Export(args) => export::run(&args, &loaded.config),
         Command::Config => settings::run(&loaded),
         Command::Token(args) => token::run(&args, &loaded.config),
+        #[cfg(feature = "redis")]
+        Command::Tenant(args) => tenant::run(&args, &loaded.config),
         Command::Serve(args) => serve::run(&args, &loaded.config),
         _ => serve::run(&serve::Args::default(), &loaded.config),
     }

@@ -16,6 +16,7 @@ use crate::kernel::{output, relay};
 use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
+use crate::tenant;
 
 mod faults;
 mod file;
@@ -82,6 +83,8 @@ pub struct Config {
     pub http: http::settings::Settings,
     /// What is written down of calls.
     pub audit: audit::Settings,
+    /// At which Redis users get accounts.
+    pub tenant: tenant::Settings,
 }
 
 impl Default for Config {
@@ -106,6 +109,7 @@ impl Default for Config {
             limits: limiter::Settings::default(),
             http: http::settings::Settings::default(),
             audit: audit::Settings::default(),
+            tenant: tenant::Settings::default(),
         }
     }
 }
@@ -126,7 +130,7 @@ impl Config {
     }
 
     /// The settings that are paths, under their keys.
-    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 9] {
+    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 10] {
         [
             ("workspace", &mut self.workspace),
             ("python", &mut self.python),
@@ -137,6 +141,7 @@ impl Config {
             ("http.tls_key", &mut self.http.tls_key),
             ("http.tokens", &mut self.http.tokens),
             ("http.workspaces", &mut self.http.workspaces),
+            ("tenant.redis_ca", &mut self.tenant.redis_ca),
         ]
     }
 
@@ -163,6 +168,7 @@ impl Config {
             ("breaker", self.breaker.faults()),
             ("limits", self.limits.faults()),
             ("http", self.http.faults()),
+            ("tenant", self.tenant.faults()),
         ];
         let own = self.own_faults().into_iter();
         own.map(|(key, wrong)| (key.to_owned(), wrong))

@@ -44,6 +44,7 @@ const FOREIGN: &str = "it opens kernels that husk did not start";
 const VARIABLES: &str = "variables decide what programs load and run";
 const WRITTEN: &str = "it says what is written down of cells";
 const SERVES: &str = "it says whom a server lets in";
+const LENDS: &str = "it says where kernels get accounts";
 const UNKNOWN: &str = "nobody has said which of its values is the tighter one";
 
 /// The words of `sandbox.network`, the widest first. Level `landlock` can keep the first two alone.
@@ -67,6 +68,7 @@ fn listed(key: &str) -> Option<Rule> {
         "wire" => Some(Rule::AtMost),
         "audit" => Some(Rule::Users(WRITTEN)),
         "http" => Some(Rule::Users(SERVES)),
+        "tenant" => Some(Rule::Users(LENDS)),
         _ => sessions(section, name),
     }
 }

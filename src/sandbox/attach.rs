@@ -58,6 +58,7 @@ impl Launcher {
         Ok(Kernel {
             client,
             body,
+            gifts: Vec::new(),
             _proxy: None,
             facts,
             name,

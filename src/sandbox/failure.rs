@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{python, run_folder::RunError, tenancy::TenancyError};
+use super::{python, run_folder::RunError, service::NotGiven, tenancy::TenancyError};
 use crate::{
     jail,
     kernel::{ConnectError, connection::ConnectionError, spec},
@@ -49,6 +49,9 @@ pub enum LaunchError {
     /// The proxy cannot be served.
     #[error("cannot serve the kernel's way to the network")]
     Proxy(#[source] io::Error),
+    /// Something that it should get.
+    #[error("the kernel does not get what the settings give it")]
+    Service(#[source] NotGiven),
     /// The process could not be started.
     #[error("cannot start the kernel's process")]
     Spawn(#[source] jail::SpawnError),

@@ -20,11 +20,12 @@ use super::{
     body::Body,
     isolate::{self, Tried},
     left::{self, Place},
-    plan::{Plan, Program},
+    plan::{Plan, Program, set},
     pool::Pool,
     python::{Interpreter, Wanted},
     room::{self, Room},
     run_folder::{Run, RunError},
+    service::{Gifts, Service},
     state::tenure::Step,
     tenancy::{Held, TenancyError},
     trusted::Trusted,
@@ -83,6 +84,8 @@ pub struct Launcher {
     pub pool: Pool,
     /// How many kernels may run at the same time.
     pub room: Room,
+    /// What gives kernels more than their program.
+    pub services: Vec<Arc<dyn Service>>,
 }
 
 /// A kernel that answers.
@@ -90,6 +93,8 @@ pub(super) struct Kernel {
     // Declared in the order in which they must go: channels, process, folder.
     pub(super) client: Client,
     pub(super) body: Body,
+    /// What serves it otherwise.
+    pub(super) gifts: Gifts,
     /// What serves its way out, where it has one.
     pub(super) _proxy: Option<Proxy>,
     pub(super) facts: Facts,
@@ -240,10 +245,32 @@ impl Launcher {
         let seen = jail.seen_run(&run.outer);
         let connection = Connection::prepare(&run.outer, &seen, &run.inner, wire)
             .map_err(LaunchError::Connection)?;
-        let environment = self.variables(&jail);
+        let mut environment = self.variables(&jail);
+        let gifts = self.given(&run, &jail, &mut environment).await?;
         let plan = program.plan(&run, &jail, environment).map_err(LaunchError::Run)?;
         tracing::debug!(%session, ?wire, level = %jail.level, command = ?plan.command, "starting a kernel");
-        self.start(plan, jail, choice, run, connection).await
+        let started = self.start(plan, jail, choice, run, connection).await?;
+        Ok(Kernel { gifts, ..started })
+    }
+
+    /// What the kernel gets beside its program.
+    async fn given(
+        &self,
+        run: &Run,
+        jail: &jail::Plan,
+        environment: &mut Vec<(OsString, OsString)>,
+    ) -> Result<Gifts, LaunchError> {
+        let mut gifts = Gifts::new();
+        for service in &self.services {
+            let seen = jail.seen_run(&run.outer);
+            let given =
+                service.give(run.folders(&seen, jail)).await.map_err(LaunchError::Service)?;
+            for (name, value) in given.environment {
+                set(environment, &name, value);
+            }
+            gifts.push(given.gift);
+        }
+        Ok(gifts)
     }
 
     async fn start(
@@ -286,6 +313,7 @@ impl Launcher {
         Ok(Kernel {
             client,
             body: Body::Own(process),
+            gifts: Gifts::new(),
             _proxy: proxy,
             facts,
             name: plan.name,

@@ -16,6 +16,7 @@ use super::{
     launch::{Facts, Hold, Kernel, LaunchError, Launcher},
     run_folder::Run,
     servers,
+    service::{Gifts, NotGiven},
 };
 use crate::{
     jail::{self, AdoptError, Identity, Process},
@@ -132,6 +133,8 @@ pub(super) enum NotFound {
     Late,
     #[error("its way to the network cannot be served, and it was ended: {0}")]
     Proxy(LaunchError),
+    #[error("it cannot be served on with what it was given, and was ended: {0}")]
+    Service(NotGiven),
     #[error("it is not isolated as it should be, and was ended: {0}")]
     Unproven(jail::choose::Unproven),
 }
@@ -202,7 +205,8 @@ impl Kernel {
 
     /// Leaves it to another server.
     pub(super) async fn leave(self) {
-        let Self { client, body, run, .. } = self;
+        let Self { client, body, run, mut gifts, .. } = self;
+        gifts.iter_mut().for_each(|gift| gift.leave());
         drop(client);
         // Who comes must not take this server for one that hangs.
         let nobody = owner(&run.folder).map(|owner| owner.with_file_name(NOBODY));
@@ -267,6 +271,11 @@ impl Launcher {
         let run = Run::at(place.run.clone());
         own(&run, owner).map_err(NotFound::Unreadable)?;
         let proxy = isolate::way_out(&mut process, &left.hold.plan).map_err(NotFound::Proxy)?;
+        let seen = left.hold.plan.seen_run(&run.outer);
+        let folders = run.folders(&seen, &left.hold.plan);
+        let gifts = self.services.iter().map(|service| service.go_on(folders));
+        let gifts = gifts.filter_map(Result::transpose).collect::<Result<Gifts, _>>();
+        let gifts = gifts.map_err(NotFound::Service)?;
         let report = left.hold.choice.report(&left.hold.plan, &process);
         let report = report.map_err(NotFound::Unproven)?;
         let (client, execution) = self.met_again(&left, &run, &process, adopt).await?;
@@ -282,6 +291,7 @@ impl Launcher {
             client,
             body: Body::Own(process),
             facts,
+            gifts,
             _proxy: proxy,
             name: left.name,
             launched: left.launched,

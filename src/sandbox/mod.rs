@@ -33,6 +33,7 @@ pub mod room;
 pub mod run_folder;
 mod scribe;
 pub mod servers;
+pub mod service;
 mod session;
 mod settings;
 mod shown;

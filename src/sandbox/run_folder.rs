@@ -3,8 +3,11 @@
 use std::{
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
+
+use super::service::Folders;
+use crate::jail;
 
 /// How their names begin.
 const PREFIX: &str = "husk-";
@@ -63,6 +66,17 @@ impl Run {
     /// Those of a kernel that runs already.
     pub(super) fn at(folder: PathBuf) -> Self {
         Self { outer: folder.join("k"), inner: folder.join("s"), folder, stays: false }
+    }
+
+    /// As services get them; `seen` is where the kernel sees its part.
+    pub(super) fn folders<'a>(&'a self, seen: &'a Path, plan: &jail::Plan) -> Folders<'a> {
+        Folders {
+            folder: &self.folder,
+            inner: &self.inner,
+            outer: &self.outer,
+            seen,
+            connects: !plan.offline(),
+        }
     }
 
     /// Leaves them.

@@ -109,7 +109,7 @@ async fn alone(mut config: Config, source: &Source, cells: &[Cell], plots: &Plot
     config.launch.pool = 0;
     config.dedup.mode = dedup::settings::Mode::Off;
     let stop = app::signals()?;
-    let context = app::context(&config)?;
+    let (context, services) = app::context(&config)?;
     let code = async {
         let client = Client::within(Server::new(Arc::clone(&context)), print()).await?;
         let code = each(&client, None, cells, plots, &stop).await;
@@ -118,6 +118,8 @@ async fn alone(mut config: Config, source: &Source, cells: &[Cell], plots: &Plot
     }
     .await;
     context.sandboxes.close().await;
+    drop(context);
+    services.close().await;
     code
 }
 

@@ -1,7 +1,7 @@
 //! Gets a JSON document of the authorization server: by HTTPS, bounded in size and time, and without
 //! following anybody elsewhere.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
@@ -11,13 +11,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use url::Url;
 
 use super::settings::is_safe;
+use crate::base::tls::{self, TlsError};
 
 /// The longest that it may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,15 +63,8 @@ impl std::fmt::Debug for Fetch {
 
 impl Fetch {
     /// Trusts whom the system trusts.
-    pub(super) fn new() -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(system.certs);
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)) })
+    pub(super) fn new() -> Result<Self, TlsError> {
+        Ok(Self { tls: tls::connector(None)? })
     }
 
     /// The document at that address.

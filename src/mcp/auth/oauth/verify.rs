@@ -2,7 +2,6 @@
 
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, jwk::KeyAlgorithm};
 use serde::Deserialize;
-use tokio_rustls::rustls;
 use url::Url;
 
 use super::{
@@ -11,6 +10,7 @@ use super::{
     settings::Settings,
     signature,
 };
+use crate::base::tls::TlsError;
 use crate::mcp::auth::{Caller, NotAdmitted, Principal, Scopes};
 
 /// The longest token, in bytes.
@@ -34,7 +34,7 @@ pub enum OauthError {
     Address(String),
     /// TLS.
     #[error("cannot speak TLS to the authorization server")]
-    Tls(#[source] rustls::Error),
+    Tls(#[source] TlsError),
 }
 
 /// See the module's documentation.
