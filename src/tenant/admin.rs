@@ -198,7 +198,7 @@ impl Admin {
             let known = before.is_some();
             let before = before.unwrap_or_else(|| Ledger::of(user));
             if !before.is_closing(now) {
-                if !known && primary.has_user(&account.name()).await? {
+                if !known && self.is_foreign(primary, &account, user).await? {
                     return Err(TenantError::Foreign(account.name()));
                 }
                 let after = make(before, now);
@@ -209,6 +209,18 @@ impl Admin {
             tokio::time::sleep(AGAIN).await;
         }
         Err(TenantError::Busy(account.name()))
+    }
+
+    /// Whether Redis has the account though it has no ledger of it: also once more, for another server
+    /// may just have made both.
+    async fn is_foreign(
+        &self,
+        primary: &mut Connection,
+        account: &Account,
+        user: &str,
+    ) -> Result<bool, TenantError> {
+        Ok(primary.has_user(&account.name()).await?
+            && primary.watched(account, user).await?.is_none())
     }
 
     /// Brings the account to the other nodes, tries it where that is wanted, and has all nodes keep it.

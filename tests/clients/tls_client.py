@@ -13,29 +13,34 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def make(folder):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    """An authority (ca.pem), and the certificate that it gives (cert.pem, key.pem)."""
+    authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer, subject = named("an authority of a test"), named("localhost")
+    is_ca = x509.BasicConstraints(ca=True, path_length=None)
+    host = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    root = certificate(issuer, issuer, authority.public_key()).add_extension(is_ca, critical=True)
+    leaf = certificate(issuer, subject, own.public_key()).add_extension(host, critical=False)
+    for name, made in [("ca.pem", root), ("cert.pem", leaf)]:
+        signed = made.sign(authority, hashes.SHA256())
+        (folder / name).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     pkcs8 = serialization.PrivateFormat.PKCS8
-    secret = key.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption())
+    secret = own.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption())
     (folder / "key.pem").write_bytes(secret)
 
 
+def named(name):
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
+def certificate(issuer, subject, key):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    made = x509.CertificateBuilder().issuer_name(issuer).subject_name(subject).public_key(key)
+    return made.serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
+
+
 def ask(folder, port):
-    trusted = ssl.create_default_context(cafile=folder / "cert.pem")
+    trusted = ssl.create_default_context(cafile=folder / "ca.pem")
     with urllib.request.urlopen(f"https://localhost:{port}/readyz", context=trusted) as answer:
         print(answer.read().decode())
 

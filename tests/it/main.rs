@@ -43,5 +43,7 @@ mod ready;
 mod reaped;
 mod support;
 mod tasks;
+#[cfg(feature = "redis")]
+mod tenants;
 mod tidy;
 mod tokens;

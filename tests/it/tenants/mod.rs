@@ -1,0 +1,5 @@
+//! Accounts of users at a real Redis.
+
+mod accounts;
+mod kernels;
+mod redis;
