@@ -1,6 +1,7 @@
 """Redis' own client: redis_client.py CA PORT DEED NAME PASSWORD [WORD…]. Prints what came of it as JSON.
 
 run COMMAND…         one command
+try LINE…            whether each command is allowed
 login                whether name and password are taken
 attack OWN OTHER     what an account reaches of another whose keys begin with OTHER, by each way that Redis has
 """
@@ -28,6 +29,10 @@ def plain(value):
 
 def run(client, *words):
     return plain(client.execute_command(*words))
+
+
+def tried(client, *lines):
+    return [answered(client, line.split()) for line in lines]
 
 
 def login(client):
@@ -77,5 +82,5 @@ def answered(client, words):
 
 if __name__ == "__main__":
     ca, port, deed, name, password, *more = sys.argv[1:]
-    deeds = {"run": run, "login": login, "attack": attack}
+    deeds = {"run": run, "try": tried, "login": login, "attack": attack}
     print(json.dumps(deeds[deed](connected(ca, port, name, password), *more)))

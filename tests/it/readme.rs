@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use crate::support::{HUSK, host::Host, husk, repository};
 
 /// A fenced block: what stands behind the fence, and its text.
-struct Block {
-    info: String,
-    text: String,
+pub(crate) struct Block {
+    pub(crate) info: String,
+    pub(crate) text: String,
 }
 
 fn readme() -> String {
     fs::read_to_string(repository().join("README.md")).unwrap()
 }
 
-fn blocks() -> Vec<Block> {
+pub(crate) fn blocks() -> Vec<Block> {
     let text = readme();
     let mut blocks = Vec::new();
     let mut lines = text.lines();
@@ -42,6 +42,8 @@ fn every_kind_of_block_is_known_to_a_test() {
         "json vscode",
         // In tests/llm.
         "json routes",
+        // In `tenants`.
+        "python redis",
         "toml codex",
         "toml settings",
     ];

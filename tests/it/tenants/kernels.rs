@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::redis::{ADMIN, Redis};
+use crate::readme::blocks;
 use crate::support::{
     host::Host,
     husk, python,
@@ -57,6 +58,14 @@ fn a_kernel_without_a_network_reaches_its_own_and_no_other() {
     assert_eq!(host.ok(found).trim(), "[]");
     let refused = host.cell(&format!("socket.create_connection(('127.0.0.1', {}), 3)", redis.port));
     assert!(refused.is_error(), "{}", refused.text());
+}
+
+#[test]
+fn the_readme_shows_how_it_is_used() {
+    let redis = Redis::start();
+    let mut host = host(&redis);
+    let block = blocks().into_iter().find(|block| block.info == "python redis").unwrap();
+    assert_eq!(host.ok(&block.text).trim(), "1");
 }
 
 #[test]
@@ -175,8 +184,8 @@ fn parts(url: &str) -> (String, String) {
 
 /// Waits until it holds; each look takes as long as a question to Redis.
 fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = std::time::Instant::now() + PATIENCE;
+    let end = tokio::time::Instant::now() + PATIENCE;
     while !holds() {
-        assert!(std::time::Instant::now() < end, "{what}");
+        assert!(tokio::time::Instant::now() < end, "{what}");
     }
 }

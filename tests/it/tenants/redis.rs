@@ -78,9 +78,9 @@ impl Redis {
             .args(args);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = self.child.insert(child.unwrap());
-        let end = std::time::Instant::now() + PATIENCE;
+        let end = tokio::time::Instant::now() + PATIENCE;
         while std::os::unix::net::UnixStream::connect(path("admin.sock")).is_err() {
-            assert!(std::time::Instant::now() < end, "Redis does not listen");
+            assert!(tokio::time::Instant::now() < end, "Redis does not listen");
             assert!(child.try_wait().unwrap().is_none(), "Redis has ended");
             std::thread::yield_now();
         }
