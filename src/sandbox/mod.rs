@@ -20,6 +20,7 @@ mod keeper;
 pub mod launch;
 mod left;
 mod lodging;
+mod now;
 mod plan;
 pub mod pool;
 mod program;
