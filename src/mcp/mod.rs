@@ -224,6 +224,9 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let context = Arc::clone(&self.context);
+        if let Some((session, name)) = resources::variable(&request.uri) {
+            return Ok(resources::inspect(&context, &session, &name, &request.uri).await?.into());
+        }
         let read = move || resources::read(&context, &request.uri);
         let read = tokio::task::spawn_blocking(read).await;
         let broke = |error| ErrorData::internal_error(format!("reading broke: {error}"), None);
@@ -256,7 +259,7 @@ impl ServerHandler for Server {
         request: CompleteRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Ok(complete::complete(&self.context, &request))
+        Ok(complete::complete(&self.context, &request).await)
     }
 
     async fn subscribe(

@@ -4,7 +4,7 @@
 //! Cells are not listed: they are reached by templates, from the links in answers. To read is no call:
 //! guards do not see it.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use rmcp::{
     ErrorData,
@@ -24,6 +24,10 @@ use crate::{
 const ONE_READ: u64 = 1 << 20;
 /// The longest text of one read, in bytes.
 const LONGEST_READ: u64 = 16 << 20;
+/// The longest name of a variable, in bytes.
+const LONGEST_NAME: usize = 1000;
+/// How long a kernel may take to tell of a variable.
+const LOOK: Duration = Duration::from_secs(5);
 
 const NOTEBOOK: &str = "application/x-ipynb+json";
 const JSON: &str = "application/json";
@@ -102,6 +106,12 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
         output,
         ResourceTemplate::new("husk://sessions/{session}/cells/{cell}/outputs/{number}", "display")
             .with_description("A display of a cell in all its representations"),
+        template(
+            "husk://sessions/{session}/variables/{name}",
+            "variable",
+            "What `notebook_inspect` tells of a variable",
+            JSON,
+        ),
     ]
 }
 
@@ -124,18 +134,50 @@ enum Part<'a> {
     Display { cell: &'a str, number: u64 },
 }
 
+/// The session and the name, where a URI names a variable.
+pub(super) fn variable(uri: &str) -> Option<(SessionName, String)> {
+    let path = uri.strip_prefix("husk://sessions/")?;
+    let (session, name) = path.split_once("/variables/")?;
+    // As a value of a form a name has its percent signs decoded, and a plus that is one.
+    let form = format!("={}", name.replace('+', "%2B").replace('&', "%26"));
+    let name = url::form_urlencoded::parse(form.as_bytes()).next()?.1.into_owned();
+    let fits = (1..=LONGEST_NAME).contains(&name.len());
+    Some((SessionName::new(session).ok()?, name)).filter(|_| fits)
+}
+
+/// Looks at a variable; its kernel answers, also while a cell runs if it can.
+///
+/// # Errors
+/// What MCP has for a resource that is not there.
+pub(super) async fn inspect(
+    context: &Context,
+    session: &SessionName,
+    name: &str,
+    uri: &str,
+) -> Result<ReadResourceResult, ErrorData> {
+    let looked = context.sandboxes.inspect(session, Some(name), LOOK).await;
+    let found = looked
+        .map_err(|error| missing(uri, error.to_string()))?
+        .map_err(|error| missing(uri, error.to_string()))?;
+    match found.get("error").and_then(serde_json::Value::as_str) {
+        Some(error) => Err(missing(uri, error)),
+        None => Ok(json_of(&found, uri)),
+    }
+}
+
+/// What MCP has for a resource that is not there.
+fn missing(uri: &str, why: impl std::fmt::Display) -> ErrorData {
+    let shown: String = uri.chars().take(200).collect();
+    let told = format!("no resource `{shown}`: {why}");
+    ErrorData::resource_not_found(told, Some(json!({ "uri": shown })))
+}
+
 /// Reads a resource. Blocks: it may read from disk.
 ///
 /// # Errors
 /// What MCP has for a resource that is not there.
 pub(super) fn read(context: &Arc<Context>, uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    let missing = |why: String| {
-        let shown: String = uri.chars().take(200).collect();
-        ErrorData::resource_not_found(
-            format!("no resource `{shown}`: {why}"),
-            Some(json!({ "uri": shown })),
-        )
-    };
+    let missing = |why: String| missing(uri, why);
     let named = parse(uri)
         .ok_or_else(|| missing("see the resource templates for what there is".to_owned()))?;
     let (session, part) = match named {
@@ -253,6 +295,21 @@ fn range(query: &str) -> Option<(u64, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_is_named_as_it_is_or_encoded() {
+        let check = |uri: &str, expected: Option<&str>| {
+            let uri = format!("husk://sessions/{uri}");
+            let found = variable(&uri).map(|(session, name)| format!("{session} {name}"));
+            assert_eq!(found.as_deref(), expected, "{uri}");
+        };
+        check("s/variables/df.columns", Some("s df.columns"));
+        check("s/variables/%C3%A4%5B0%5D", Some("s ä[0]"));
+        check("s/variables/a+b&c", Some("s a+b&c"));
+        check("s/variables/", None);
+        check("../variables/x", None);
+        check("s/variables", None);
+    }
 
     #[test]
     fn uris_name_what_there_is_and_nothing_else() {

@@ -13,7 +13,7 @@ import nbformat
 from mcp import Client, MCPError
 from python_client import ANSWER, PLOT, PNG, expect, run, target, verdict
 
-TEMPLATES = {"notebook", "cell-output", "display"}
+TEMPLATES = {"notebook", "cells", "cell", "cell-output", "display", "variable"}
 SOON = 20.0  # seconds: far longer than a notification takes
 LONG = "print('x' * 200_000 + 'end')"
 HTML = """
