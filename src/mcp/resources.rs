@@ -191,7 +191,9 @@ pub(super) fn read(context: &Arc<Context>, uri: &str) -> Result<ReadResourceResu
     let cell = |cell: &str| context.sandboxes.cell(&session, cell).map_err(told);
     let contents = match part {
         Part::Cells => return Ok(json_of(&watch::cells(context, &session), uri)),
-        Part::Cell { cell: id } => return Ok(json_of(&watch::cell(&*cell(id)?, uri), uri)),
+        Part::Cell { cell: id } => {
+            return Ok(json_of(&watch::cell(context, &*cell(id)?, uri), uri));
+        }
         Part::Notebook => {
             let text = context.sandboxes.notebook(&session).map_err(told)?;
             let text =

@@ -113,8 +113,12 @@ fn glance(run: &CellRun) -> Glance {
 }
 
 /// A cell as a notebook has it, also while it runs. May read from disk.
-pub(super) fn cell(run: &CellRun, uri: &str) -> Value {
-    let document = run.document(TEXT as u64, CELL as u64);
+pub(super) fn cell(context: &Context, run: &CellRun, uri: &str) -> Value {
+    let mut document = run.document(TEXT as u64, CELL as u64);
+    if !run.is_over() {
+        let session = context.sandboxes.status(Some(&run.session)).pop();
+        document.generation = session.map_or(0, |session| session.generation);
+    }
     whole::cell(document, TEXT, CELL, &format!("the whole is the resource {uri}/output"))
 }
 

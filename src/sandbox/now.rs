@@ -33,7 +33,7 @@ impl CellRun {
     }
 
     /// The cell as a notebook has it, with at most `text` bytes of text and `most` bytes of
-    /// representations. May read from disk.
+    /// representations; before its end without its number and its generation (0). May read from disk.
     #[must_use]
     pub fn document(&self, text: u64, most: u64) -> document::Cell {
         let outcome = match self.phase() {

@@ -319,17 +319,20 @@ async function thatReadsNothing(browser, client, html) {
 
 async function screenshot(browser, url, file) {
   const client = await connect(url);
-  const session = "penguins";
-  const page = await open(browser, { viewport: { width: 1240, height: 860 }, colorScheme: "light" });
+  const [session, width] = ["penguins", 1100];
+  const page = await open(browser, { viewport: { width, height: 800 }, colorScheme: "light", reducedMotion: "reduce" });
   await page.goto(view(url));
   const cells = [
-    ["Read the data", `import pandas as pd\n\npenguins = pd.read_csv("data/penguins.csv").dropna()\npenguins.groupby("species")[["flipper_length_mm", "body_mass_g"]].mean().round(1)`],
-    ["Weight against flippers", `import matplotlib.pyplot as plt\n\nfig, ax = plt.subplots(figsize=(7.2, 2.5), layout="constrained")\nfor name, of in penguins.groupby("species"):  # one colour each\n    ax.scatter(of.flipper_length_mm, of.body_mass_g, s=12, alpha=0.8, label=name)\nax.legend(frameon=False)\nax.spines[["top", "right"]].set_visible(False)\nplt.show()`],
+    ["Read the data", `import pandas as pd\npenguins = pd.read_csv("data/penguins.csv").dropna()\npenguins.groupby("species")[["flipper_length_mm", "body_mass_g"]].mean().round(1)`],
+    ["Weight against flippers", `import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(6.8, 2.2), layout="constrained")\nfor name, of in penguins.groupby("species"):  # one colour each\n    ax.scatter(of.flipper_length_mm, of.body_mass_g, s=9, label=name)\nax.legend(frameon=False)\nax.spines[["top", "right"]].set_visible(False)\nplt.show()`],
   ];
   for (const [description, code] of cells) await run(client, code, { session, description });
-  await run(client, `import time\n\nfor fold in range(1, 100):\n    print(f"fold {fold}: {0.97 + fold % 3 / 200:.3f}")\n    time.sleep(1)`, { session, description: "Cross-validate", wait: 0 });
+  await run(client, `import time\nfor fold in range(1, 100):\n    print(f"fold {fold}: {0.97 + fold % 3 / 200:.3f}")\n    time.sleep(1)`, { session, description: "Cross-validate", wait: 0 });
   await shows(page.locator("article.running .out"), "fold 2");
   await page.waitForFunction(() => [...document.images].every((one) => one.complete && one.naturalWidth > 0));
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  await page.setViewportSize({ width, height });
+  await page.waitForFunction(() => scrollY === 0);
   await page.screenshot({ path: file });
   await call(client, "notebook_interrupt", { session });
   await client.close();
