@@ -324,7 +324,7 @@ async function screenshot(browser, url, file) {
   await page.goto(view(url));
   const cells = [
     ["Read the data", `import pandas as pd\npenguins = pd.read_csv("data/penguins.csv").dropna()\npenguins.groupby("species")[["flipper_length_mm", "body_mass_g"]].mean().round(1)`],
-    ["Weight against flippers", `import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(6.8, 2.2), layout="constrained")\nfor name, of in penguins.groupby("species"):  # one colour each\n    ax.scatter(of.flipper_length_mm, of.body_mass_g, s=9, label=name)\nax.legend(frameon=False)\nax.spines[["top", "right"]].set_visible(False)\nplt.show()`],
+    ["Weight against flippers", `import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(6.2, 2.1), layout="constrained")\nfor name, of in penguins.groupby("species"):  # one colour each\n    ax.scatter(of.flipper_length_mm, of.body_mass_g, s=9, label=name)\nax.legend(frameon=False)\nax.spines[["top", "right"]].set_visible(False)\nplt.show()`],
   ];
   for (const [description, code] of cells) await run(client, code, { session, description });
   await run(client, `import time\nfor fold in range(1, 100):\n    print(f"fold {fold}: {0.97 + fold % 3 / 200:.3f}")\n    time.sleep(1)`, { session, description: "Cross-validate", wait: 0 });
