@@ -120,7 +120,8 @@ async def changes_are_told(client, mode, heard, uri):
     async with client.listen(resources_list_changed=True, resource_subscriptions=[uri]) as changes:
         await run(client, "'changes the notebook'")
         await asyncio.wait_for(until_told(changes, "ResourceUpdated", uri), SOON)
-        await client.call_tool("notebook_run_cell", {"code": "1", "session": "another"})
+        another = f"another-{uri.rsplit('/')[-1]}"
+        await client.call_tool("notebook_run_cell", {"code": "1", "session": another})
         await asyncio.wait_for(until_told(changes, "ListChanged"), SOON)
 
 
