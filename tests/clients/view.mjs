@@ -215,7 +215,7 @@ async function inert(page, frame, token) {
   for (const one of await out.locator("td, img, pre").all()) await one.dispatchEvent("click");
   const known = ["article", "b", "div", "img", "pre", "span", "table", "tbody", "td", "th", "thead", "tr"];
   expect(found.names.every((name) => known.includes(name)), "known elements", found.names);
-  const plain = ["alt", "class", "colspan", "data-cell", "src"];
+  const plain = ["alt", "aria-label", "class", "colspan", "data-cell", "src"];
   expect(found.attributes.every((name) => plain.includes(name)), "plain attributes", found.attributes);
   expect(found.pictures === 0 && found.pwned === undefined, "nothing to have run", found);
   expect((await page.evaluate(() => window.pwned)) === undefined, "nothing to have run outside", "a script");
