@@ -60,6 +60,9 @@
 //! 10. [`mcp::reply`] is the one place where the outcome becomes an MCP result. On the way out the
 //!     limiter settles the real cost, the breaker and dedup remember, and the span closes.
 //!
+//! Who only watches calls nothing: `mcp::resources` and [`mcp::watch`] tell what there is, `mcp::changes` tells
+//! when it is something else ([`sandbox::Change`]), and the page of `mcp::view` shows it.
+//!
 //! ## The walk of one prompt (feature `agent`)
 //!
 //! 1. `cli::agent` makes an `agent::Agent` of the flags: an `llm::Client` for its routes, an

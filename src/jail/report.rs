@@ -48,6 +48,9 @@ pub struct Report {
     /// The hosts that are named for that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// Most bytes of memory of all processes together, beyond which the kernel is ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// Each layer.
     pub layers: Vec<Layer>,
     /// What is known to be open.
@@ -118,6 +121,9 @@ impl Report {
             effective: plan.level.word(),
             network: network(plan.network),
             hosts: plan.hosts.clone(),
+            // What processes use is only bounded and seen on Linux.
+            memory_bytes: (!matches!(plan.level, Level::None | Level::Seatbelt))
+                .then_some(plan.limits.memory_together),
             layers,
             gaps,
             passed_over,
@@ -384,6 +390,7 @@ mod tests {
             effective: "namespaces",
             network: "none",
             hosts: Vec::new(),
+            memory_bytes: None,
             layers: vec![Layer::new("seccomp", State::Enforced, "")],
             gaps: Vec::new(),
             passed_over: Vec::new(),

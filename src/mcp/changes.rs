@@ -69,19 +69,19 @@ impl Connection {
                     change = changes.recv() => change,
                     () = gone.cancelled() => return,
                 };
-                let updated = match change {
-                    Ok(Change::Notebook(session)) => Some(resources::notebook_uri(&session)),
-                    Ok(Change::Sessions) | Err(RecvError::Lagged(_)) => None,
-                    Err(RecvError::Closed) => return,
+                let Some(told) = told(change) else { return };
+                let wanted = |uri: &String| {
+                    uris.lock().unwrap_or_else(PoisonError::into_inner).contains(uri)
                 };
-                let wanted =
-                    |uri| uris.lock().unwrap_or_else(PoisonError::into_inner).contains(uri);
-                if updated.as_ref().is_some_and(|uri| !wanted(uri)) {
-                    continue;
-                }
-                // One that does not read now may read later.
-                if let Ok(Err(_gone)) = tokio::time::timeout(PATIENCE, tell(&peer, updated)).await {
-                    return;
+                for updated in told {
+                    if updated.as_ref().is_some_and(|uri| !wanted(uri)) {
+                        continue;
+                    }
+                    // One that does not read now may read later.
+                    let told = tokio::time::timeout(PATIENCE, tell(&peer, updated)).await;
+                    if let Ok(Err(_gone)) = told {
+                        return;
+                    }
                 }
             }
         });
@@ -100,17 +100,27 @@ impl Connection {
                 () = context.cancelled() => return,
                 () = self.gone.cancelled() => return,
             };
-            // What was not asked for is refused by the sink, which is no fault.
-            let _ = match change {
-                Ok(Change::Notebook(session)) => {
-                    sink.notify_resource_updated(resources::notebook_uri(&session)).await
-                }
-                Err(RecvError::Closed) => return,
-                Ok(Change::Sessions) | Err(RecvError::Lagged(_)) => {
-                    sink.notify_resource_list_changed().await
-                }
-            };
+            let Some(told) = told(change) else { return };
+            for updated in told {
+                // What was not asked for is refused by the sink, which is no fault.
+                let _ = match updated {
+                    Some(uri) => sink.notify_resource_updated(uri).await,
+                    None => sink.notify_resource_list_changed().await,
+                };
+            }
         }
+    }
+}
+
+/// The resources that a change has changed; none of them for the list. Nothing once no more changes come.
+fn told(change: Result<Change, RecvError>) -> Option<Vec<Option<String>>> {
+    let of_all = || Some(resources::SESSIONS.to_owned());
+    match change {
+        Ok(Change::Notebook(session)) => Some(vec![Some(resources::notebook_uri(&session))]),
+        Ok(Change::Cells(session)) => Some(vec![Some(resources::cells_uri(&session)), of_all()]),
+        // Whoever missed some is to look at everything anew.
+        Ok(Change::Sessions) | Err(RecvError::Lagged(_)) => Some(vec![None, of_all()]),
+        Err(RecvError::Closed) => None,
     }
 }
 

@@ -1,18 +1,32 @@
-//! Completes what a user types into a host: names of sessions and of their cells.
+//! Completes what a user types into a host: names of sessions, of their cells and variables, and of kernels.
 //!
 //! Only what the caller has is offered, so a name that is completed is never another's.
 
-use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
+use std::{sync::Arc, time::Duration};
 
-use super::{Context, prompts::SESSION};
+use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
+use serde_json::Value;
+
+use super::{
+    Context,
+    prompts::{KERNEL, SESSION},
+};
 use crate::base::ids::SessionName;
 
+/// How long a kernel may take to tell its variables: a user is typing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What the argument may become.
-pub(super) fn complete(context: &Context, request: &CompleteRequestParams) -> CompleteResult {
+pub(super) async fn complete(
+    context: &Arc<Context>,
+    request: &CompleteRequestParams,
+) -> CompleteResult {
     let typed = request.argument.value.as_str();
     let known = match (&request.r#ref, request.argument.name.as_str()) {
         (_, SESSION) => sessions(context),
         (Reference::Resource(_), "cell") => cells(context, request),
+        (Reference::Resource(_), "name") => variables(context, request).await,
+        (_, KERNEL) => kernels(context).await,
         _ => Vec::new(),
     };
     let mut fits: Vec<String> =
@@ -33,14 +47,33 @@ fn sessions(context: &Context) -> Vec<String> {
     open.chain([context.default_session.to_string()]).collect()
 }
 
-/// Cells of the session that was chosen before.
-fn cells(context: &Context, request: &CompleteRequestParams) -> Vec<String> {
+/// The session that was chosen before.
+fn chosen(context: &Context, request: &CompleteRequestParams) -> Option<SessionName> {
     let chosen = request.context.as_ref().and_then(|context| context.arguments.as_ref());
-    let session = chosen.and_then(|chosen| chosen.get(SESSION));
-    let session = match session.map(|name| SessionName::new(name)) {
-        Some(Ok(session)) => session,
-        Some(Err(_)) => return Vec::new(),
-        None => context.default_session.clone(),
-    };
+    match chosen.and_then(|chosen| chosen.get(SESSION)) {
+        Some(name) => SessionName::new(name).ok(),
+        None => Some(context.default_session.clone()),
+    }
+}
+
+fn cells(context: &Context, request: &CompleteRequestParams) -> Vec<String> {
+    let Some(session) = chosen(context, request) else { return Vec::new() };
     context.sandboxes.cells(&session).iter().map(|run| run.id()).collect()
+}
+
+/// Variables of that session, as far as its kernel tells them in time.
+async fn variables(context: &Context, request: &CompleteRequestParams) -> Vec<String> {
+    let Some(session) = chosen(context, request) else { return Vec::new() };
+    let Ok(Ok(found)) = context.sandboxes.inspect(&session, None, PATIENCE).await else {
+        return Vec::new();
+    };
+    let variables = found.get("variables").and_then(Value::as_array).into_iter().flatten();
+    let name = |variable: &Value| Some(variable.get("name")?.as_str()?.to_owned());
+    variables.filter_map(name).collect()
+}
+
+async fn kernels(context: &Arc<Context>) -> Vec<String> {
+    let context = Arc::clone(context);
+    let list = move || context.sandboxes.installed_kernels();
+    tokio::task::spawn_blocking(list).await.unwrap_or_default()
 }

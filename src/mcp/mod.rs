@@ -24,6 +24,8 @@ mod task;
 pub mod tools;
 mod trace;
 pub mod transport;
+mod view;
+pub mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -169,6 +171,7 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let mut implementation = Implementation::new("husk", env!("CARGO_PKG_VERSION"));
         implementation.title = Some("husk: a sandboxed Jupyter kernel".to_owned());
+        implementation.icons = Some(vec![view::icon()]);
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_completions()
@@ -186,17 +189,25 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools.to_vec()))
+        let tools = match view::is_shown_by(context.client_capabilities().as_ref()) {
+            true => view::linked(&self.tools),
+            false => self.tools.to_vec(),
+        };
+        Ok(ListToolsResult::with_all_items(tools))
     }
 
     async fn list_resources(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::all(&self.context)))
+        let mut all = resources::all(&self.context);
+        if view::is_shown_by(context.client_capabilities().as_ref()) {
+            all.push(view::resource());
+        }
+        Ok(ListResourcesResult::with_all_items(all))
     }
 
     async fn list_resource_templates(
@@ -213,6 +224,9 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let context = Arc::clone(&self.context);
+        if let Some((session, name)) = resources::variable(&request.uri) {
+            return Ok(resources::inspect(&context, &session, &name, &request.uri).await?.into());
+        }
         let read = move || resources::read(&context, &request.uri);
         let read = tokio::task::spawn_blocking(read).await;
         let broke = |error| ErrorData::internal_error(format!("reading broke: {error}"), None);
@@ -245,7 +259,7 @@ impl ServerHandler for Server {
         request: CompleteRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Ok(complete::complete(&self.context, &request))
+        Ok(complete::complete(&self.context, &request).await)
     }
 
     async fn subscribe(

@@ -25,6 +25,8 @@ const SHOWN: usize = 8192;
 
 /// The argument that names a session.
 pub(super) const SESSION: &str = "session";
+/// The argument that names an installed kernel.
+pub(super) const KERNEL: &str = "kernel";
 const FILE: &str = "file";
 
 /// All prompts.
@@ -37,8 +39,12 @@ pub(super) fn all() -> Vec<Prompt> {
     let file = PromptArgument::new(FILE)
         .with_description("The file, as a path in the workspace")
         .with_required(true);
+    let kernel = PromptArgument::new(KERNEL)
+        .with_description("An installed Jupyter kernel; without it, Python")
+        .with_required(false);
+    let analyse = Some(vec![file, kernel]);
     vec![
-        Prompt::new("analyse_file", Some("Look at a data file in the notebook"), Some(vec![file]))
+        Prompt::new("analyse_file", Some("Look at a data file in the notebook"), analyse)
             .with_title("Analyse a file"),
         Prompt::new(
             "explain_error",
@@ -73,7 +79,8 @@ pub(super) fn get(
     match name {
         "analyse_file" => {
             let file = text(FILE)?.filter(|file| !file.is_empty());
-            Ok(analyse(file.ok_or_else(|| bad(format!("say which `{FILE}`")))?))
+            let file = file.ok_or_else(|| bad(format!("say which `{FILE}`")))?;
+            Ok(analyse(file, text(KERNEL)?.filter(|kernel| !kernel.is_empty())))
         }
         "explain_error" => explain(context, &session(context, text(SESSION)?)?),
         "make_report" => report(context, &session(context, text(SESSION)?)?),
@@ -99,13 +106,19 @@ fn user(text: String) -> PromptMessage {
     PromptMessage::new_text(Role::User, text)
 }
 
-fn analyse(file: &str) -> GetPromptResult {
-    // The file's name is data: quoted, so that it is not read as more of the request.
+fn analyse(file: &str, kernel: Option<&str>) -> GetPromptResult {
+    // Names are data: quoted, so that they are not read as more of the request.
     let file = Value::from(file);
+    let kernel = kernel.map_or(String::new(), |kernel| {
+        format!(
+            " Use the kernel {} in a session of its own (argument `{KERNEL}` of notebook_run_cell).",
+            Value::from(kernel)
+        )
+    });
     let text = format!(
         "Analyse the file {file} in the notebook. First look at its size, format and first rows \
          without printing all of it; then say what it holds, what is missing or odd, and what stands \
-         out, with a plot where it helps. Keep the data in a variable, so that later cells can go on."
+         out, with a plot where it helps. Keep the data in a variable, so that later cells can go on.{kernel}"
     );
     GetPromptResult::new(vec![user(text)]).with_description("Analyse a file")
 }

@@ -1,17 +1,19 @@
-//! What hosts can read beside answers: each session's notebook, the whole output of its cells, and
-//! every representation of a display.
+//! What hosts can read beside answers: each session's notebook, its cells as they are, their whole output,
+//! every representation of a display; the state of all sessions, and what is used of which limit.
 //!
-//! Only notebooks are listed; cells are reached by templates, from the links in answers.
+//! Cells are not listed: they are reached by templates, from the links in answers. To read is no call:
+//! guards do not see it.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use rmcp::{
     ErrorData,
     model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate},
 };
+use serde::Serialize;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, tools::sandbox_status, view, watch};
 use crate::{
     base::ids::SessionName,
     kernel::event::Representation,
@@ -22,15 +24,30 @@ use crate::{
 const ONE_READ: u64 = 1 << 20;
 /// The longest text of one read, in bytes.
 const LONGEST_READ: u64 = 16 << 20;
+/// The longest name of a variable, in bytes.
+const LONGEST_NAME: usize = 1000;
+/// How long a kernel may take to tell of a variable.
+const LOOK: Duration = Duration::from_secs(5);
 
 const NOTEBOOK: &str = "application/x-ipynb+json";
+const JSON: &str = "application/json";
+
+/// The state of all sessions.
+pub(super) const SESSIONS: &str = "husk://sessions";
+/// What is used of which limit.
+const USAGE: &str = "husk://usage";
 
 /// The notebook of a session.
 pub(super) fn notebook_uri(session: &SessionName) -> String {
     format!("husk://sessions/{session}/notebook")
 }
 
-/// The notebooks of all sessions that have one.
+/// The cells of a session.
+pub(super) fn cells_uri(session: &SessionName) -> String {
+    format!("husk://sessions/{session}/cells")
+}
+
+/// What there is of all sessions, and the notebooks of those that have one.
 pub(super) fn all(context: &Context) -> Vec<Resource> {
     let resource = |session: &SessionName| {
         Resource::new(notebook_uri(session), format!("{session}.ipynb"))
@@ -38,7 +55,22 @@ pub(super) fn all(context: &Context) -> Vec<Resource> {
             .with_mime_type(NOTEBOOK)
     };
     let recorded = context.sandboxes.status(None).into_iter().filter(|one| one.notebook.is_some());
-    recorded.map(|snapshot| resource(&snapshot.session)).collect()
+    let of_all = [
+        (SESSIONS, "sessions", "State of all sessions", "What `sandbox_status` answers"),
+        (
+            USAGE,
+            "usage",
+            "Usage and limits",
+            "What `usage` answers, and what each session has used",
+        ),
+    ];
+    let of_all = of_all.map(|(uri, name, title, description)| {
+        Resource::new(uri, name)
+            .with_title(title)
+            .with_description(description)
+            .with_mime_type(JSON)
+    });
+    of_all.into_iter().chain(recorded.map(|snapshot| resource(&snapshot.session))).collect()
 }
 
 /// What can be read by name.
@@ -59,18 +91,85 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
             "The session as a Jupyter notebook",
             NOTEBOOK,
         ),
+        template(
+            "husk://sessions/{session}/cells",
+            "cells",
+            "The newest cells of a session, also those that run and wait",
+            JSON,
+        ),
+        template(
+            "husk://sessions/{session}/cells/{cell}",
+            "cell",
+            "A cell with its outputs as a notebook has it, also while it runs",
+            JSON,
+        ),
         output,
         ResourceTemplate::new("husk://sessions/{session}/cells/{cell}/outputs/{number}", "display")
             .with_description("A display of a cell in all its representations"),
+        template(
+            "husk://sessions/{session}/variables/{name}",
+            "variable",
+            "What `notebook_inspect` tells of a variable",
+            JSON,
+        ),
     ]
 }
 
 /// What a URI names.
 #[derive(Debug, PartialEq, Eq)]
 enum Named<'a> {
+    View,
+    Sessions,
+    Usage,
+    Of(&'a str, Part<'a>),
+}
+
+/// What of a session.
+#[derive(Debug, PartialEq, Eq)]
+enum Part<'a> {
     Notebook,
+    Cells,
+    Cell { cell: &'a str },
     Output { cell: &'a str, range: Option<(u64, Option<u64>)> },
     Display { cell: &'a str, number: u64 },
+}
+
+/// The session and the name, where a URI names a variable.
+pub(super) fn variable(uri: &str) -> Option<(SessionName, String)> {
+    let path = uri.strip_prefix("husk://sessions/")?;
+    let (session, name) = path.split_once("/variables/")?;
+    // As a value of a form a name has its percent signs decoded, and a plus that is one.
+    let form = format!("={}", name.replace('+', "%2B").replace('&', "%26"));
+    let name = url::form_urlencoded::parse(form.as_bytes()).next()?.1.into_owned();
+    let fits = (1..=LONGEST_NAME).contains(&name.len());
+    Some((SessionName::new(session).ok()?, name)).filter(|_| fits)
+}
+
+/// Looks at a variable; its kernel answers, also while a cell runs if it can.
+///
+/// # Errors
+/// What MCP has for a resource that is not there.
+pub(super) async fn inspect(
+    context: &Context,
+    session: &SessionName,
+    name: &str,
+    uri: &str,
+) -> Result<ReadResourceResult, ErrorData> {
+    let looked = context.sandboxes.inspect(session, Some(name), LOOK).await;
+    let found = looked
+        .map_err(|error| missing(uri, error.to_string()))?
+        .map_err(|error| missing(uri, error.to_string()))?;
+    match found.get("error").and_then(serde_json::Value::as_str) {
+        Some(error) => Err(missing(uri, error)),
+        None => Ok(json_of(&found, uri)),
+    }
+}
+
+/// What MCP has for a resource that is not there.
+fn missing(uri: &str, why: impl std::fmt::Display) -> ErrorData {
+    let shown: String = uri.chars().take(200).collect();
+    let told = format!("no resource `{shown}`: {why}");
+    ErrorData::resource_not_found(told, Some(json!({ "uri": shown })))
 }
 
 /// Reads a resource. Blocks: it may read from disk.
@@ -78,27 +177,31 @@ enum Named<'a> {
 /// # Errors
 /// What MCP has for a resource that is not there.
 pub(super) fn read(context: &Arc<Context>, uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    let missing = |why: String| {
-        let shown: String = uri.chars().take(200).collect();
-        ErrorData::resource_not_found(
-            format!("no resource `{shown}`: {why}"),
-            Some(json!({ "uri": shown })),
-        )
-    };
-    let (session, named) = parse(uri)
+    let missing = |why: String| missing(uri, why);
+    let named = parse(uri)
         .ok_or_else(|| missing("see the resource templates for what there is".to_owned()))?;
+    let (session, part) = match named {
+        Named::Of(session, part) => (session, part),
+        Named::View => return Ok(ReadResourceResult::new(vec![view::contents()])),
+        Named::Sessions => return Ok(json_of(&sandbox_status::all(context), uri)),
+        Named::Usage => return Ok(json_of(&watch::limits(context), uri)),
+    };
     let session = SessionName::new(session).map_err(|error| missing(error.to_string()))?;
     let told = |error: SandboxError| missing(error.to_string());
     let cell = |cell: &str| context.sandboxes.cell(&session, cell).map_err(told);
-    let contents = match named {
-        Named::Notebook => {
+    let contents = match part {
+        Part::Cells => return Ok(json_of(&watch::cells(context, &session), uri)),
+        Part::Cell { cell: id } => {
+            return Ok(json_of(&watch::cell(context, &*cell(id)?, uri), uri));
+        }
+        Part::Notebook => {
             let text = context.sandboxes.notebook(&session).map_err(told)?;
             let text =
                 text.ok_or_else(|| missing("nothing is recorded of this session".to_owned()))?;
             vec![ResourceContents::text(text, uri).with_mime_type(NOTEBOOK)]
         }
-        Named::Output { cell: id, range } => vec![output(&*cell(id)?, range, uri)],
-        Named::Display { cell: id, number } => {
+        Part::Output { cell: id, range } => vec![output(&*cell(id)?, range, uri)],
+        Part::Display { cell: id, number } => {
             let all = cell(id)?.output.display_of(number).unwrap_or_default();
             if all.is_empty() {
                 return Err(missing(format!(
@@ -109,6 +212,12 @@ pub(super) fn read(context: &Arc<Context>, uri: &str) -> Result<ReadResourceResu
         }
     };
     Ok(ReadResourceResult::new(contents))
+}
+
+fn json_of(value: &impl Serialize, uri: &str) -> ReadResourceResult {
+    // What is told can always be written as JSON.
+    let text = serde_json::to_string(value).unwrap_or_default();
+    ReadResourceResult::new(vec![ResourceContents::text(text, uri).with_mime_type(JSON)])
 }
 
 /// A part of a cell's text, at most [`ONE_READ`] or, with an end, [`LONGEST_READ`], and then where the
@@ -141,27 +250,35 @@ fn contents(one: Representation, uri: &str) -> ResourceContents {
     contents.with_mime_type(one.mime)
 }
 
-fn parse(uri: &str) -> Option<(&str, Named<'_>)> {
+fn parse(uri: &str) -> Option<Named<'_>> {
+    match uri {
+        view::URI => return Some(Named::View),
+        SESSIONS => return Some(Named::Sessions),
+        USAGE => return Some(Named::Usage),
+        _ => {}
+    }
     let rest = uri.strip_prefix("husk://sessions/")?;
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (rest, None),
     };
-    let named = match path.split('/').collect::<Vec<_>>().as_slice() {
-        [session, "notebook"] if query.is_none() => (*session, Named::Notebook),
+    let (session, part) = match path.split('/').collect::<Vec<_>>().as_slice() {
+        [session, "notebook"] if query.is_none() => (*session, Part::Notebook),
+        [session, "cells"] if query.is_none() => (*session, Part::Cells),
+        [session, "cells", cell] if query.is_none() => (*session, Part::Cell { cell }),
         [session, "cells", cell, "output"] => {
             let range = match query {
                 Some(query) => Some(range(query)?),
                 None => None,
             };
-            (*session, Named::Output { cell, range })
+            (*session, Part::Output { cell, range })
         }
         [session, "cells", cell, "outputs", number] if query.is_none() => {
-            (*session, Named::Display { cell, number: number.parse().ok()? })
+            (*session, Part::Display { cell, number: number.parse().ok()? })
         }
         _ => return None,
     };
-    Some(named)
+    Some(Named::Of(session, part))
 }
 
 /// `from=1&to=2`, either of them.
@@ -182,18 +299,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uris_name_what_there_is_and_nothing_else() {
-        let output = |range| Named::Output { cell: "c1", range };
-        let check = |uri: &str, expected: Option<Named<'_>>| {
-            assert_eq!(parse(uri).map(|(_, named)| named), expected, "{uri}");
+    fn a_variable_is_named_as_it_is_or_encoded() {
+        let check = |uri: &str, expected: Option<&str>| {
+            let uri = format!("husk://sessions/{uri}");
+            let found = variable(&uri).map(|(session, name)| format!("{session} {name}"));
+            assert_eq!(found.as_deref(), expected, "{uri}");
         };
-        check("husk://sessions/s/notebook", Some(Named::Notebook));
+        check("s/variables/df.columns", Some("s df.columns"));
+        check("s/variables/%C3%A4%5B0%5D", Some("s ä[0]"));
+        check("s/variables/a+b&c", Some("s a+b&c"));
+        check("s/variables/", None);
+        check("../variables/x", None);
+        check("s/variables", None);
+    }
+
+    #[test]
+    fn uris_name_what_there_is_and_nothing_else() {
+        let output = |range| Part::Output { cell: "c1", range };
+        let check = |uri: &str, expected: Option<Part<'_>>| {
+            let named = expected.map(|part| Named::Of("s", part));
+            assert_eq!(parse(uri), named, "{uri}");
+        };
+        assert_eq!(parse("ui://husk/notebook"), Some(Named::View));
+        assert_eq!(parse("husk://sessions"), Some(Named::Sessions));
+        assert_eq!(parse("husk://usage"), Some(Named::Usage));
+        check("husk://sessions/s/notebook", Some(Part::Notebook));
+        check("husk://sessions/s/cells", Some(Part::Cells));
+        check("husk://sessions/s/cells/c1", Some(Part::Cell { cell: "c1" }));
         check("husk://sessions/s/cells/c1/output", Some(output(None)));
         check("husk://sessions/s/cells/c1/output?from=5", Some(output(Some((5, None)))));
         check("husk://sessions/s/cells/c1/output?from=5&to=9", Some(output(Some((5, Some(9))))));
         check(
             "husk://sessions/s/cells/c1/outputs/3",
-            Some(Named::Display { cell: "c1", number: 3 }),
+            Some(Part::Display { cell: "c1", number: 3 }),
         );
         for wrong in [
             "husk://sessions/s/cells/c1/output?from=-1",
@@ -201,6 +339,9 @@ mod tests {
             "husk://sessions/s/cells/c1/outputs/x",
             "husk://sessions/s/notebook?from=1",
             "husk://sessions/s",
+            "husk://sessions/",
+            "husk://sessions/s/cells?from=1",
+            "ui://husk/",
             "file:///etc/passwd",
         ] {
             check(wrong, None);

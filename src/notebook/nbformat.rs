@@ -95,6 +95,19 @@ pub(super) fn text(cell: Cell) -> Text {
     Text { json, outputs }
 }
 
+/// A cell by itself, without its heading.
+pub(super) fn value(cell: Cell) -> Value {
+    let (metadata, outputs) = (metadata(&cell), cell.outputs.into_iter().map(output));
+    object([
+        ("cell_type", json!("code")),
+        ("execution_count", json!(cell.execution_count)),
+        ("id", json!(valid_id(&cell.id))),
+        ("metadata", metadata),
+        ("outputs", outputs.collect()),
+        ("source", lines(&cell.source)),
+    ])
+}
+
 /// One line of text in place of a cell's outputs.
 pub(super) fn outputs_with(note: &str) -> Vec<u8> {
     let note = Output::Stream { stderr: false, text: format!("{note}\n") };

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    bounds,
     document::{Cell, Header, Output},
     nbformat,
 };
@@ -35,6 +36,14 @@ pub fn text(header: &Header, parts: Vec<Part>) -> String {
     // Each cell brings the comma before it.
     let cells = cells.get(1..).map(String::from_utf8_lossy).unwrap_or_default();
     format!("{}{cells}{}", nbformat::OPENING, nbformat::closing(header))
+}
+
+/// A cell by itself, its outputs within `text` bytes of text and about `total` bytes of JSON; `whole` says
+/// where all of it is.
+#[must_use]
+pub fn cell(mut cell: Cell, text: usize, total: usize, whole: &str) -> Value {
+    cell.outputs = bounds::bounded(cell.outputs, text, total, whole);
+    nbformat::value(cell)
 }
 
 /// The outputs of a cell of any notebook.

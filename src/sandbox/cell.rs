@@ -11,13 +11,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{broadcast, watch},
+    time::Instant,
+};
 
 use super::{
-    SandboxError,
+    Change, SandboxError,
     claim::Claims,
     course::{Status, Stop},
     session::Failed,
+    shown::Shown,
     stop::Stopped,
 };
 use crate::{
@@ -75,6 +79,14 @@ pub struct Outcome {
     pub news: Vec<String>,
     /// Why it is not in the session's notebook, when it is not.
     pub unrecorded: Option<String>,
+}
+
+impl Outcome {
+    /// The number that the kernel gave the cell.
+    #[must_use]
+    pub fn execution_count(&self) -> Option<u64> {
+        self.finished.as_ref().and_then(|finished| finished.execution_count)
+    }
 }
 
 /// Where a cell is.
@@ -145,21 +157,16 @@ pub struct CellRun {
     pub(super) claims: Claims,
     /// What takes long before it can run.
     says: watch::Receiver<String>,
+    changes: broadcast::Sender<Change>,
 }
 
 impl CellRun {
-    pub(super) fn new(
-        session: SessionName,
-        number: u64,
-        cell: Cell,
-        output: Arc<Output>,
-        says: watch::Receiver<String>,
-    ) -> Self {
+    pub(super) fn new(session: SessionName, number: u64, cell: Cell, shown: &Shown) -> Self {
         Self {
             session,
             number,
             cell,
-            output,
+            output: shown.output(),
             queued_at: SystemTime::now(),
             secret: Secret::new(ids::random_hex(16)),
             phase: watch::Sender::new(Phase::Queued),
@@ -171,7 +178,8 @@ impl CellRun {
             lost: OnceLock::new(),
             over_since: OnceLock::new(),
             claims: Claims::default(),
-            says,
+            says: shown.says(),
+            changes: shown.changes.clone(),
         }
     }
 
@@ -190,6 +198,12 @@ impl CellRun {
     /// Where it is, now and from here on.
     pub(super) fn phases(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Tells that it is where it was not before.
+    pub(super) fn announce(&self) {
+        // Mostly nobody wants to be told.
+        let _ = self.changes.send(Change::Cells(self.session.clone()));
     }
 
     /// Whether it has ended, or never will begin.
@@ -259,7 +273,7 @@ impl CellRun {
             already.get_or_insert(stop);
             first
         });
-        self.phase.send_if_modified(|phase| {
+        let dropped = self.phase.send_if_modified(|phase| {
             let waits = matches!(phase, Phase::Queued);
             if waits {
                 self.over_since.get_or_init(Instant::now);
@@ -267,6 +281,9 @@ impl CellRun {
             }
             waits
         });
+        if dropped {
+            self.announce();
+        }
     }
 
     /// Tells it what it asked.
@@ -287,12 +304,16 @@ impl CellRun {
 
     /// Whether that was its question until now.
     fn stops_asking(&self, number: u64) -> bool {
-        self.phase.send_if_modified(|phase| match phase {
+        let stops = self.phase.send_if_modified(|phase| match phase {
             Phase::Running { question, .. } => {
                 question.take_if(|(asked, _)| *asked == number).is_some()
             }
             _ => false,
-        })
+        });
+        if stops {
+            self.announce();
+        }
+        stops
     }
 
     /// Tells every listener.
@@ -335,19 +356,24 @@ impl CellRun {
     pub(super) fn begins(&self, line: Line) -> bool {
         // Set once: a cell runs once.
         let _ = self.line.set(line);
-        self.phase.send_if_modified(|phase| {
+        let begins = self.phase.send_if_modified(|phase| {
             let waits = matches!(phase, Phase::Queued);
             if waits {
                 *phase = Phase::Running { since: Instant::now(), question: None };
             }
             waits
-        })
+        });
+        if begins {
+            self.announce();
+        }
+        begins
     }
 
     pub(super) fn ends(&self, phase: Phase) {
         self.output.settle();
         self.over_since.get_or_init(Instant::now);
         self.phase.send_replace(phase);
+        self.announce();
     }
 
     /// Why it has no outcome, when it is over and has none.
@@ -387,5 +413,6 @@ impl kernel::Watch for CellRun {
                 *question = Some((number, asked));
             }
         });
+        self.announce();
     }
 }

@@ -9,4 +9,6 @@ pub enum Change {
     Sessions,
     /// The notebook of that session has changed.
     Notebook(SessionName),
+    /// A cell of that session was asked for, has begun, asks something or has ended.
+    Cells(SessionName),
 }

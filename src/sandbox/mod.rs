@@ -20,6 +20,7 @@ mod keeper;
 pub mod launch;
 mod left;
 mod lodging;
+mod now;
 mod plan;
 pub mod pool;
 mod program;
@@ -53,7 +54,7 @@ use serde_json::Value;
 use tokio::{sync::broadcast, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{base::ids::SessionName, guard::dedup::once::Identity};
+use crate::{base::ids::SessionName, guard::dedup::once::Identity, kernel::spec};
 
 pub use attach::Source;
 pub use cell::{Cell, CellRun, Listener, Outcome, Phase};
@@ -322,6 +323,13 @@ impl Sandboxes {
             open.filter(|(key, _)| asked(key)).map(|(_, session)| session.clone()).collect()
         };
         sessions.iter().map(Session::snapshot).collect()
+    }
+
+    /// Names of the kernels that are installed beside Python. Reads from disk.
+    #[must_use]
+    pub fn installed_kernels(&self) -> Vec<String> {
+        let all = spec::list(&spec::folders(&self.launcher.prefixes()));
+        all.into_iter().map(|spec| spec.name).collect()
     }
 
     /// Process ids of the kernels that wait for a session.

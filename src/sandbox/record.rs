@@ -128,8 +128,7 @@ impl Inner {
 }
 
 fn cell(run: &CellRun, outcome: &Outcome, settings: &Settings) -> Cell {
-    let count = outcome.finished.as_ref().and_then(|finished| finished.execution_count);
-    let whole = run.output.whole(settings.max_text_bytes as u64, settings.max_cell_bytes as u64);
+    let count = outcome.execution_count();
     Cell {
         id: run.id(),
         source: run.cell.code.clone(),
@@ -139,11 +138,22 @@ fn cell(run: &CellRun, outcome: &Outcome, settings: &Settings) -> Cell {
         started: outcome.started,
         duration: outcome.duration,
         generation: outcome.generation,
-        outputs: whole.into_iter().map(|one| output(one, count)).collect(),
+        outputs: outputs(
+            run,
+            settings.max_text_bytes as u64,
+            settings.max_cell_bytes as u64,
+            count,
+        ),
     }
 }
 
-fn word(status: Status) -> &'static str {
+/// What a cell has put out, with at most `text` bytes of text and `most` bytes of representations.
+pub(super) fn outputs(run: &CellRun, text: u64, most: u64, count: Option<u64>) -> Vec<Output> {
+    run.output.whole(text, most).into_iter().map(|one| output(one, count)).collect()
+}
+
+/// How it ended.
+pub(super) fn word(status: Status) -> &'static str {
     match status {
         Status::Ok => "ok",
         Status::Error => "error",

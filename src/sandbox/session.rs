@@ -148,7 +148,7 @@ impl Session {
         let (restarts, restarting) = mpsc::unbounded_channel();
         let private = launcher.private.clone();
         let record = Record::new(&launcher.notebook, private, &name, &workspace);
-        let shown = Arc::new(Shown::new(name.clone(), workspace, &launcher));
+        let shown = Arc::new(Shown::new(name.clone(), workspace, &launcher, changes.clone()));
         let replay = Duration::from_secs(settings.replay_seconds);
         let inner = Inner {
             name: name.clone(),
@@ -217,14 +217,15 @@ impl Session {
             return Err(SandboxError::QueueFull { session: session(), waiting });
         }
         cells.given += 1;
-        let (output, says) = (self.0.shown.output(), self.0.shown.says());
-        let run = Arc::new(CellRun::new(session(), cells.given, cell, output, says));
+        let run = Arc::new(CellRun::new(session(), cells.given, cell, &self.0.shown));
         if let Some(listener) = listener {
             run.listen(listener);
         }
         run.join();
         self.0.orders.send(Order::Run(Arc::clone(&run))).map_err(|_| SandboxError::Closing)?;
         cells.remember(call, &run);
+        drop(cells);
+        run.announce();
         Ok(Attended { claim: Claim::joined(run), shared: false })
     }
 

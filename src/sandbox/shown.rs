@@ -6,9 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::{
+    Change,
     cell::CellRun,
     inspect::Asked,
     launch::{Facts, Launcher},
@@ -60,13 +61,20 @@ pub(super) struct Shown {
     pub(super) asked: watch::Sender<Option<Asked>>,
     /// The cell that an earlier server had begun in it.
     pub(super) earlier: watch::Sender<Option<Arc<CellRun>>>,
+    /// Tells who wants to know that something is different.
+    pub(super) changes: broadcast::Sender<Change>,
     output: output::Settings,
     spool: Arc<Spool>,
 }
 
 impl Shown {
     /// Of a session without a kernel.
-    pub(super) fn new(session: SessionName, workspace: PathBuf, launcher: &Launcher) -> Self {
+    pub(super) fn new(
+        session: SessionName,
+        workspace: PathBuf,
+        launcher: &Launcher,
+        changes: broadcast::Sender<Change>,
+    ) -> Self {
         let snapshot = Snapshot {
             session,
             state: State::Off,
@@ -88,6 +96,7 @@ impl Shown {
             says: watch::Sender::new(String::new()),
             asked: watch::Sender::new(None),
             earlier: watch::Sender::new(None),
+            changes,
             output: launcher.output,
             spool: Arc::new(spool),
         }

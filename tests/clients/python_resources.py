@@ -13,7 +13,7 @@ import nbformat
 from mcp import Client, MCPError
 from python_client import ANSWER, PLOT, PNG, expect, run, target, verdict
 
-TEMPLATES = {"notebook", "cell-output", "display"}
+TEMPLATES = {"notebook", "cells", "cell", "cell-output", "display", "variable"}
 SOON = 20.0  # seconds: far longer than a notification takes
 LONG = "print('x' * 200_000 + 'end')"
 HTML = """
@@ -32,8 +32,10 @@ async def judge(seen):
             await what_there_is_is_listed(client, session)
             await outputs_are_read_whole_and_in_parts(client, session)
             await displays_are_read(client)
+            await cells_are_read_as_they_are(client, session)
             await what_is_not_there_is_an_error(client, session)
             await changes_are_told(client, mode, heard, f"{session}/notebook")
+            await changes_are_told(client, mode, heard, f"{session}/cells")
 
 
 async def what_there_is_is_listed(client, session):
@@ -75,6 +77,28 @@ async def displays_are_read(client):
             expect(contents[mime].text == "<b>rich</b>", "the HTML", contents[mime].text)
 
 
+async def cells_are_read_as_they_are(client, session):
+    code = "import time\nprint('goes on', flush=True)\ntime.sleep(60)"
+    going = client.call_tool("notebook_run_cell", {"code": code, "wait": 0, "description": "Waits"})
+    facts = (await going).structured_content
+    uri = f"{session}/cells/{facts['cell']}"
+    while True:
+        (text,) = (await client.read_resource(uri, cache_mode="bypass")).contents
+        cell = json.loads(text.text)
+        if cell["outputs"]:
+            break
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    nbformat.validate(nbformat.from_dict(notebook))
+    expect(cell["outputs"][0]["text"] == ["goes on\n"], "what it has put out so far", cell)
+    (text,) = (await client.read_resource(f"{session}/cells", cache_mode="bypass")).contents
+    listed = json.loads(text.text)["cells"][-1]
+    told = (listed["cell"], listed["status"], listed["description"])
+    expect(told == (facts["cell"], "running", "Waits"), "the cell that runs", listed)
+    await client.call_tool("notebook_interrupt", {})
+    (text,) = (await client.read_resource(f"{session}/cells", cache_mode="bypass")).contents
+    expect(json.loads(text.text)["cells"][-1]["status"] == "interrupted", "its end", text.text)
+
+
 async def what_is_not_there_is_an_error(client, session):
     for uri in (f"{session}/cells/c999/output", f"{session}/cells/c1/outputs/9", "husk://nope", "file:///etc/passwd"):
         try:
@@ -96,7 +120,8 @@ async def changes_are_told(client, mode, heard, uri):
     async with client.listen(resources_list_changed=True, resource_subscriptions=[uri]) as changes:
         await run(client, "'changes the notebook'")
         await asyncio.wait_for(until_told(changes, "ResourceUpdated", uri), SOON)
-        await client.call_tool("notebook_run_cell", {"code": "1", "session": "another"})
+        another = f"another-{uri.rsplit('/')[-1]}"
+        await client.call_tool("notebook_run_cell", {"code": "1", "session": another})
         await asyncio.wait_for(until_told(changes, "ListChanged"), SOON)
 
 

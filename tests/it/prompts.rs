@@ -62,3 +62,28 @@ fn sessions_and_their_cells_are_completed() {
     assert_eq!(found["values"], json!(["c1", "c2"]));
     assert_eq!(complete(&mut host, template, "other", "")["values"], json!([]));
 }
+
+#[test]
+fn variables_and_kernels_are_completed() {
+    let mut host = Host::start(&["--session", "mine"]);
+    host.cell("total = 7; table = [1, 2]; other = None");
+    let uri = "husk://sessions/{session}/variables/{name}";
+    let template = json!({"type": "ref/resource", "uri": uri});
+    assert_eq!(complete(&mut host, template, "name", "t")["values"], json!(["table", "total"]));
+    let mut read = |name: &str| {
+        let uri = format!("husk://sessions/mine/variables/{name}");
+        host.call("resources/read", json!({"uri": uri}))
+    };
+    let text = read("table")["result"]["contents"][0]["text"].take();
+    let found: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+    assert_eq!((&found["type"], &found["length"]), (&json!("list"), &json!(2)), "{found}");
+    let missing = read("nobody")["error"]["message"].take();
+    assert!(missing.as_str().unwrap().contains("variables/nobody`"), "{missing}");
+    // Every Python with ipykernel brings the kernel of this name.
+    let prompt = json!({"type": "ref/prompt", "name": "analyse_file"});
+    assert_eq!(complete(&mut host, prompt, "kernel", "pyt")["values"], json!(["python3"]));
+    let params = json!({"name": "analyse_file", "arguments": {"file": "a.csv", "kernel": "ir"}});
+    let asked = host.call("prompts/get", params);
+    let text = asked["result"]["messages"][0]["content"]["text"].as_str().unwrap();
+    assert!(text.contains("the kernel \"ir\" in a session of its own"), "{text}");
+}

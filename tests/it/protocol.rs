@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::host::Host;
+use crate::support::{host::Host, repository};
 
 #[test]
 fn every_revision_with_a_handshake_is_served() {
@@ -130,6 +130,47 @@ fn every_answer_fits_the_published_schema() {
         let answer = host.tool(name, arguments);
         assert!(schema(name).is_valid(answer.structured()), "{name}: {}", answer.structured());
     }
+}
+
+#[test]
+fn resources_fit_their_published_schemas() {
+    let mut host = Host::start(&["--session", "mine", "--set", "limits.session.max_cells=9"]);
+    host.cell("print(1)");
+    host.cell("1/0");
+    let listed = host.call("resources/list", json!({}));
+    for (uri, schema) in [
+        ("husk://sessions/mine/cells", "resources/cells.json"),
+        ("husk://usage", "resources/usage.json"),
+        ("husk://sessions", "tools/sandbox_status.output.json"),
+    ] {
+        assert!(uri.ends_with("cells") || listed.to_string().contains(uri), "{uri}");
+        let schema = std::fs::read(repository().join("schemas").join(schema)).unwrap();
+        let schema = serde_json::from_slice(&schema).unwrap();
+        let answer = host.call("resources/read", json!({ "uri": uri }));
+        let text = answer["result"]["contents"][0]["text"].as_str().unwrap();
+        let told: Value = serde_json::from_str(text).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let faults: Vec<String> = validator.iter_errors(&told).map(|e| e.to_string()).collect();
+        assert!(faults.is_empty(), "{uri}: {faults:?} in {told}");
+        if uri == "husk://usage" {
+            let of_session = &told["sessions"][0];
+            assert_eq!(of_session["cells"], json!({ "used": 2, "limit": 9 }), "{told}");
+            // To read is no call.
+            assert_eq!(told["total"]["calls"], 2, "{told}");
+            assert!(of_session["memory_bytes"]["used"].as_u64().unwrap() > 1_000_000, "{told}");
+        }
+    }
+}
+
+#[test]
+fn the_server_has_an_icon() {
+    let mut host = Host::launch(&[]);
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": { "name": "test", "version": "0" } });
+    let answer = host.call("initialize", hello);
+    let icon = &answer["result"]["serverInfo"]["icons"][0];
+    assert_eq!((&icon["mimeType"], &icon["sizes"]), (&json!("image/svg+xml"), &json!(["any"])));
+    assert!(icon["src"].as_str().unwrap().starts_with("data:image/svg+xml;base64,"), "{icon}");
 }
 
 #[test]

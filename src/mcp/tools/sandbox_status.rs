@@ -106,11 +106,9 @@ pub struct Output {
 }
 
 /// What is told of all sessions.
-#[cfg(feature = "http")]
-pub(in crate::mcp) fn all(context: &Context) -> serde_json::Value {
+pub(in crate::mcp) fn all(context: &Context) -> Output {
     let sessions = context.sandboxes.status(None).into_iter().map(told).collect();
-    // An output can always be written as JSON.
-    serde_json::to_value(Output { sessions, ready: context.sandboxes.ready() }).unwrap_or_default()
+    Output { sessions, ready: context.sandboxes.ready() }
 }
 
 fn run(context: Arc<Context>, call: Call) -> Running {

@@ -14,6 +14,8 @@ use crate::{
     mcp::{Call, Context, LOOKING, identity::Likeness, reply::Reply},
 };
 
+pub use told::Output;
+
 /// The tool.
 pub const TOOL: Definition = Definition {
     name: "usage",
@@ -25,7 +27,7 @@ pub const TOOL: Definition = Definition {
     likeness: Likeness::EXACT,
     in_order: false,
     input: super::input::<Args>,
-    output: Some(super::output::<told::Output>),
+    output: Some(super::output::<Output>),
     deadline: |_, _, _| LOOKING,
     run,
 };
@@ -36,11 +38,8 @@ pub const TOOL: Definition = Definition {
 pub struct Args {}
 
 /// What the user of that context is told.
-#[cfg(feature = "http")]
-pub(in crate::mcp) fn of(context: &Context) -> serde_json::Value {
-    let told = told::Output::of(&context.guards, &context.principal, Instant::now());
-    // An output can always be written as JSON.
-    serde_json::to_value(told).unwrap_or_default()
+pub(in crate::mcp) fn of(context: &Context) -> Output {
+    Output::of(&context.guards, &context.principal, Instant::now())
 }
 
 fn run(context: Arc<Context>, call: Call) -> Running {
@@ -48,7 +47,7 @@ fn run(context: Arc<Context>, call: Call) -> Running {
         if let Err(denial) = super::arguments::<Args>(TOOL.name, call.arguments) {
             return Reply::denied(denial);
         }
-        let output = told::Output::of(&context.guards, &context.principal, Instant::now());
+        let output = of(&context);
         Reply::value(output.text(), &output)
     })
 }

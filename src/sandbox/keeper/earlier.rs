@@ -58,7 +58,7 @@ pub(super) fn follow(session: &SessionName, shown: &Shown, left: &LeftCell) -> A
         asks: true,
         budgeted: false,
     };
-    let run = Arc::new(CellRun::new(session.clone(), 0, cell, shown.output(), shown.says()));
+    let run = Arc::new(CellRun::new(session.clone(), 0, cell, shown));
     shown.earlier.send_replace(Some(Arc::clone(&run)));
     let watch = Some(Arc::clone(&run) as Arc<dyn Watch>);
     Adopt { request: left.request.clone(), output: Arc::clone(&run.output), watch }

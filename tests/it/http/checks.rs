@@ -31,6 +31,8 @@ fn pages_of_others_and_rebound_names_are_refused() {
     check(&["Origin: https://app.example.com"], 200);
     // Also where nothing of MCP is asked for.
     assert_eq!(send(&served.at, "GET /mcp", &["Host: evil.example"], b"").status, 403);
+    assert_eq!(send(&served.at, "GET /view", &["Host: evil.example"], b"").status, 403);
+    assert_eq!(send(&served.at, "GET /view", &["Host: husk.example.com"], b"").status, 200);
     // Who watches over the server knows it by other names.
     assert_eq!(send(&served.at, "GET /healthz", &["Host: pod"], b"").status, 200);
     assert_eq!(send(&served.at, "GET /readyz", &["Host: pod"], b"").status, 200);

@@ -9,5 +9,6 @@ mod ends;
 mod hostile;
 mod oauth;
 mod tenants;
+mod view;
 mod watched;
 mod ways;

@@ -66,7 +66,7 @@ struct Broken {
 
 /// Structured answer of `usage`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Output {
+pub struct Output {
     // calls, tokens, limit (of calls), left.
     #[schemars(with = "Map<String, Value>")]
     minute: Used,

@@ -55,7 +55,7 @@ pub(super) async fn sessions(
 ) -> Result<Response, Refusal> {
     admin(&door, &caller)?;
     Ok(of_each(&door, |tenant| {
-        let mut told = sandbox_status::all(tenant.server.context());
+        let mut told = json!(sandbox_status::all(tenant.server.context()));
         if let Some(told) = told.as_object_mut() {
             told.insert("mcp_sessions".to_owned(), json!(tenant.sessions.count()));
             told.insert("sse_links".to_owned(), json!(tenant.links.count()));
@@ -70,7 +70,7 @@ pub(super) async fn used(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Refusal> {
     admin(&door, &caller)?;
-    Ok(of_each(&door, |tenant| usage::of(tenant.server.context())))
+    Ok(of_each(&door, |tenant| json!(usage::of(tenant.server.context()))))
 }
 
 /// Whose session.

@@ -77,7 +77,7 @@ pub(super) async fn checked(
     response
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     // One that cannot be read is one that does not pass.
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
@@ -126,7 +126,7 @@ async fn admitted(door: &Door, mut request: Request) -> Result<Request, Response
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-fn too_many(wait: Duration) -> Response {
+pub(super) fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs_f64().ceil();
     let mut response =
         refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests of this address; see Retry-After");

@@ -1,7 +1,7 @@
 //! MCP over HTTP, for many users: Streamable HTTP at `/mcp`, and the older HTTP with server-sent events.
 //!
 //! [`listen`] takes connections, [`connection`] serves them, [`checks`] is what each request passes,
-//! [`route`] finds who answers, [`tenants`] keeps what each user reaches. The server trusts no client:
+//! [`route`] finds who answers, [`view`] is the page for humans, [`tenants`] keeps what each user reaches. The server trusts no client:
 //! how many, how fast, how large and how long is bounded before a caller is known.
 
 #[cfg(feature = "http")]
@@ -33,6 +33,8 @@ mod sse;
 mod tenants;
 #[cfg(feature = "http")]
 pub mod tls;
+#[cfg(feature = "http")]
+mod view;
 
 #[cfg(feature = "http")]
 use {serve::Door, tenants::NoRoom};

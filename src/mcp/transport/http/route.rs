@@ -26,6 +26,7 @@ use super::{
     ends::Call,
     metrics,
     tenants::Tenant,
+    view,
 };
 use crate::mcp::auth::{Caller, Scope};
 
@@ -47,6 +48,8 @@ pub(super) fn router(door: &Arc<Door>) -> Router {
     let check = middleware::from_fn_with_state(Arc::clone(door), checks::checked);
     checked
         .layer(check)
+        // A browser has no token for a page: this one asks for it.
+        .route("/view", get(view::view))
         // What watches over a server asks these, by whatever name it knows it; and everybody may know who
         // makes tokens.
         .route(METADATA, get(metadata))
