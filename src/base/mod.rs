@@ -8,3 +8,4 @@ pub mod hosts;
 pub mod ids;
 pub mod picture;
 pub mod secret;
+pub mod trace_context;

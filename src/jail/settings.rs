@@ -224,6 +224,15 @@ impl Settings {
         faults
     }
 
+    /// Whether the server's environment variable of that name is one that kernels get too.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        self.env_allow.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == pattern,
+        })
+    }
+
     fn variable_faults(&self) -> Vec<(&'static str, String)> {
         let is_name = |name: &str| {
             !name.is_empty()

@@ -40,18 +40,21 @@ use rmcp::{
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
+use serde_json::Value;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
 use crate::{
-    base::{canon::Form, ids::SessionName},
-    guard::{self, Answer, Guards, Stack, ToolCall},
+    base::{canon::Form, ids::SessionName, trace_context::TraceContext},
+    guard::{self, Answer, Denial, Guards, Stack, ToolCall, usage::Counts},
     sandbox::{Attended, Sandboxes},
 };
 
 use changes::Connection;
 use order::Ticket;
 use reply::Reply;
+use tools::Definition;
+use trace::Traced;
 
 const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Variables and imports stay between calls \
     to notebook_run_cell, so build on earlier cells instead of repeating them. Print only what you \
@@ -101,7 +104,7 @@ impl Context {
 
 /// What the innermost service gets of a call.
 struct Payload {
-    tool: &'static tools::Definition,
+    tool: &'static Definition,
     call: Call,
 }
 
@@ -115,6 +118,8 @@ struct Call {
     identity: guard::dedup::once::Identity,
     /// The cell of the call that it repeats.
     twin: Option<Attended>,
+    /// The trace that it belongs to.
+    trace: Option<TraceContext>,
 }
 
 /// The MCP server. Cloning it is cheap; clones share everything.
@@ -162,6 +167,39 @@ impl Server {
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// The line of a call that begins, where calls are written down.
+    fn written_down(
+        &self,
+        tool: &Definition,
+        arguments: &JsonObject,
+        traced: &Traced,
+    ) -> Option<audit::Entry> {
+        let code = arguments.get("code").and_then(Value::as_str);
+        let trace = traced.context.as_ref().and_then(TraceContext::trace_id);
+        let audit = self.context.audit.as_ref()?;
+        Some(audit.begin(&self.context.principal, tool.name, code, trace))
+    }
+
+    /// A call passes the guards, and its tool does what it asks for.
+    async fn carry_out(
+        &self,
+        mut call: ToolCall<Payload>,
+        traced: &Traced,
+    ) -> Result<Reply, ErrorData> {
+        traced.of(&call.who);
+        call.payload.call.trace.clone_from(&traced.context);
+        let mut stack = self.stack.clone();
+        let answer = stack.ready().await?.call(call).instrument(traced.span.clone());
+        answer.await.inspect_err(|error| traced.refused(error))
+    }
+
+    /// A call that names nothing that can be called: no guard sees it, and it is counted here.
+    fn not_understood(&self, tool: &Definition, denial: Denial) -> Reply {
+        let denied = Counts { denied: 1, ..Counts::default() };
+        self.context.guards.tally.record(tool.name, denied, Some(denial.by), Duration::ZERO);
+        Reply::denied(denial)
     }
 }
 
@@ -329,34 +367,34 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = tools::ALL.into_iter().find(|tool| tool.name == request.name) else {
-            return Err(unknown_tool(&request.name));
+        let tool = tools::ALL.into_iter().find(|tool| tool.name == request.name);
+        let traced = Traced::begin(tool.map(|tool| tool.name), &context, self.is_user);
+        let Some(tool) = tool else {
+            let error = unknown_tool(&request.name);
+            traced.refused(&error);
+            return Err(error);
         };
         let arguments = request.arguments.unwrap_or_default();
         let responses = request.input_responses.unwrap_or_default();
         let resumed = request.request_state.map(|state| (state, responses));
         in_turn(tool, resumed.is_some(), &context).await;
-        let trace = trace::TraceId::of(&context);
-        let span = trace::span(tool.name, &context, trace.as_ref());
-        let call = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
-            Ok(call) => call,
-            Err(denial) => return Ok(Reply::denied(denial).into()),
+        let mut entry = self.written_down(tool, &arguments, &traced);
+        let reply = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
+            Ok(call) => {
+                entry.iter_mut().for_each(|entry| entry.of(&call.who.session));
+                self.carry_out(call, &traced).await?
+            }
+            Err(denial) => self.not_understood(tool, denial),
         };
-        let code = call.payload.call.arguments.get("code").and_then(serde_json::Value::as_str);
-        let audit = self.context.audit.as_ref();
-        let mut entry = audit.map(|audit| audit.begin(&call.who, tool.name, code, trace.as_ref()));
-        let mut stack = self.stack.clone();
-        let reply = stack.ready().await?.call(call).instrument(span).await?;
-        if let Some(entry) = &mut entry {
-            entry.ends(reply.ending(), reply.denied_by());
-        }
+        traced.answered(&reply);
+        entry.iter_mut().for_each(|entry| entry.ends(reply.ending(), reply.denied_by()));
         Ok(reply.into())
     }
 }
 
 /// Waits until a call that has to come in order may go on; lets the others pass one that has no place,
 /// or whose tool needs none.
-async fn in_turn(tool: &tools::Definition, resumed: bool, context: &RequestContext<RoleServer>) {
+async fn in_turn(tool: &Definition, resumed: bool, context: &RequestContext<RoleServer>) {
     let Some(ticket) = context.extensions.get::<Ticket>() else { return };
     if !tool.in_order || resumed {
         ticket.pass();

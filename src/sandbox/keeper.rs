@@ -108,7 +108,7 @@ impl Keeper {
                 () = clock::at(due.map(|(at, _)| at)) => self.reaped(due).await,
                 () = late(&mut self.late) => self.write_late().await,
                 order = inbox.recv() => match order {
-                    Some(Order::Warm) => drop(self.ready().await),
+                    Some(Order::Warm) => drop(self.ready(None).await),
                     Some(Order::Run(run)) => self.serve(&run).await,
                     None => break,
                 },
@@ -132,7 +132,7 @@ impl Keeper {
             return run.ends(Phase::Dropped);
         }
         loop {
-            if let Err(failed) = self.ready().await {
+            if let Err(failed) = self.ready(run.cell.trace.as_ref()).await {
                 return run.ends(Phase::Failed(failed));
             }
             // Somebody may have asked for a fresh kernel meanwhile.
@@ -151,7 +151,7 @@ impl Keeper {
         if self.kernel.is_none() && own && self.restarts.is_empty() && !self.closing.is_cancelled()
         {
             // The next call shall find a kernel; when the start fails, it is told why.
-            drop(self.ready().await);
+            drop(self.ready(None).await);
         }
     }
 
@@ -181,7 +181,7 @@ impl Keeper {
         }
         self.end_kernel();
         let ready = match fresh {
-            true => self.ready().await,
+            true => self.ready(None).await,
             false => {
                 while self.leaving.join_next().await.is_some() {}
                 self.lodging.leave(None, true).await;
@@ -246,6 +246,7 @@ impl Keeper {
             output: Arc::clone(&run.output),
             watch: Some(Arc::<CellRun>::clone(run) as Arc<dyn Watch>),
             asks: run.cell.asks,
+            trace: run.cell.trace.clone(),
         });
         let end = course::until_the_end(kernel, execution, self.bounds(run)).await;
         drop(running);

@@ -30,7 +30,7 @@ use super::{
     trusted::Trusted,
 };
 use crate::{
-    base::ids::SessionName,
+    base::{ids::SessionName, trace_context::TraceContext},
     jail::{self, Process, choose::Choice},
     kernel::{
         Client, Info,
@@ -125,6 +125,8 @@ pub(super) struct Wish<'a> {
     pub(super) says: &'a watch::Sender<String>,
     /// Under which claim, where others may want the session.
     pub(super) claim: Option<Claim<'a>>,
+    /// The trace that the start belongs to.
+    pub(super) trace: Option<&'a TraceContext>,
 }
 
 /// The claim under which a kernel is started, and the file that its server has locked.
@@ -230,7 +232,7 @@ impl Launcher {
         wire: Wire,
         wish: &Wish<'_>,
     ) -> Result<Kernel, LaunchError> {
-        let Wish { session, workspace, .. } = *wish;
+        let Wish { session, workspace, trace, .. } = *wish;
         record::make_folder(&self.notebook, workspace);
         let run = Run::make().map_err(LaunchError::Run)?;
         if let Some(claim) = &wish.claim {
@@ -240,7 +242,7 @@ impl Launcher {
         let seen = jail.seen_run(&run.outer);
         let connection = Connection::prepare(&run.outer, &seen, &run.inner, wire)
             .map_err(LaunchError::Connection)?;
-        let environment = self.variables(&jail);
+        let environment = self.variables(&jail, program, trace);
         let plan = program.plan(&run, &jail, environment).map_err(LaunchError::Run)?;
         tracing::debug!(%session, ?wire, level = %jail.level, command = ?plan.command, "starting a kernel");
         self.start(plan, jail, choice, run, connection).await

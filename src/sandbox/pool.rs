@@ -169,7 +169,7 @@ async fn start(launcher: &Launcher, workspace: &Path) -> Option<Kernel> {
     let session = SessionName::new("ready").ok()?;
     let says = watch::Sender::new(String::new());
     let from = &Source::Settings;
-    let wish = Wish { session: &session, from, workspace, says: &says, claim: None };
+    let wish = Wish { session: &session, from, workspace, says: &says, claim: None, trace: None };
     match launcher.start_anew(&wish).await {
         Ok(kernel) => Some(kernel),
         Err(error) => {

@@ -9,7 +9,7 @@ mod admin;
 #[cfg(feature = "http")]
 mod checks;
 #[cfg(feature = "http")]
-mod connection;
+pub(in crate::mcp) mod connection;
 #[cfg(feature = "http")]
 mod ends;
 pub mod listen;
