@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, guards, keeping, ledger::Ledger, registry::Opened, signals, sweeper};
+use super::{
+    AppError, Common, guards, keeping, ledger::Ledger, registry::Opened, signals, sweeper,
+};
 use crate::{
     base::ids::SessionName,
     config::Config,
-    guard::Guards,
     jail,
     mcp::{
         Context, Server,
-        audit::Audit,
         auth::{Doorman, Principal, oauth::verify::Verifier, tokens::TokenFile},
         transport::{
             http::{Houses, listen::Address, serve::Http},
             local::Local,
         },
     },
-    sandbox::{Keeping, room::Room},
+    sandbox::{Keeping, census::Census, room::Room},
 };
 
 /// The session of calls that name none, where no setting gives it a name: each user has one.
@@ -46,12 +46,9 @@ fn doorman(config: &Config) -> Result<Doorman, AppError> {
 /// What is the same for all users.
 struct Building {
     config: Config,
-    guards: Guards,
     keeping: Keeping,
     session: SessionName,
-    /// For the kernels of all.
-    room: Room,
-    audit: Option<Audit>,
+    common: Common,
 }
 
 impl Building {
@@ -94,10 +91,8 @@ impl Building {
             config,
             rooms,
             self.session.clone(),
-            self.guards.clone(),
             Some((self.keeping.clone(), None)),
-            self.room.clone(),
-            self.audit.clone(),
+            self.common.clone(),
         )
     }
 }
@@ -136,7 +131,8 @@ pub async fn serve(config: &Config, address: &Address) -> Result<(), AppError> {
     let ledger = Ledger::open(opened.clone(), guards.clone());
     let room = Room::of(config.http.max_kernels);
     let (audit, writer) = super::audit(config)?;
-    let building = Building { config: config.clone(), guards, keeping, session, room, audit };
+    let common = Common { guards, room, census: Census::default(), audit };
+    let building = Building { config: config.clone(), keeping, session, common };
     serve_in(http, building, asks, stop).await?;
     sweeper.abort();
     ledger.close().await;

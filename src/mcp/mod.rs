@@ -30,13 +30,13 @@ use std::{sync::Arc, time::Duration};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
-        CompleteResult, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams,
-        GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InputResponses,
-        JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-        ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter, Tool,
-        UnsubscribeRequestParams, UpdateTaskParams,
+        CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams,
+        CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode,
+        GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
+        InputResponses, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
+        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+        SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -56,10 +56,16 @@ use reply::Reply;
 use tools::Definition;
 use trace::Traced;
 
-const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Variables and imports stay between calls \
-    to notebook_run_cell, so build on earlier cells instead of repeating them. Print only what you \
-    need to see. A cell that is still running goes on: follow it with notebook_wait_cell. When an \
-    answer says state_lost, run what you need again.";
+/// The rules of good use of a notebook, for the model.
+const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Three rules. \
+    1. Variables and imports stay between calls to notebook_run_cell: work in small cells that build on \
+    earlier ones, print only what you need to see, and run again what you need when an answer says \
+    state_lost. \
+    2. Read an error and change something before you go on: the same cell gives the same error. \
+    3. A cell that is still running goes on: follow it with notebook_wait_cell, do not run it again.";
+
+/// How long hosts may keep lists that are the same as long as this server runs, in milliseconds.
+const FRESH: u64 = 300_000;
 
 /// The principal of all who reach this server over standard input or this user's own socket.
 pub const LOCAL: &str = "local";
@@ -224,9 +230,13 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools.to_vec()))
+        let all = ListToolsResult::with_all_items(self.tools.to_vec());
+        Ok(match ask::is_stateless(&context) {
+            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
+            false => all,
+        })
     }
 
     async fn list_resources(
@@ -240,9 +250,13 @@ impl ServerHandler for Server {
     async fn list_resource_templates(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
+        let all = ListResourceTemplatesResult::with_all_items(resources::templates());
+        Ok(match ask::is_stateless(&context) {
+            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
+            false => all,
+        })
     }
 
     async fn read_resource(
@@ -260,9 +274,13 @@ impl ServerHandler for Server {
     async fn list_prompts(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(prompts::all()))
+        let all = ListPromptsResult::with_all_items(prompts::all());
+        Ok(match ask::is_stateless(&context) {
+            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
+            false => all,
+        })
     }
 
     async fn get_prompt(

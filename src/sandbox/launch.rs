@@ -18,6 +18,7 @@ pub use super::failure::LaunchError;
 use super::{
     LaunchSettings, SessionSettings, Source,
     body::Body,
+    census::Census,
     isolate::{self, Tried},
     left::{self, Place},
     plan::{Plan, Program},
@@ -83,6 +84,8 @@ pub struct Launcher {
     pub pool: Pool,
     /// How many kernels may run at the same time.
     pub room: Room,
+    /// Counts them.
+    pub census: Census,
 }
 
 /// A kernel that answers.
@@ -196,12 +199,23 @@ impl Facts {
 impl Launcher {
     /// Starts a kernel, as it is wished.
     pub(super) async fn start_anew(&self, wish: &Wish<'_>) -> Result<Kernel, LaunchError> {
-        let Wish { from, workspace, says, .. } = *wish;
-        let name = match from {
+        let name = match wish.from {
             Source::File(file) => return self.attach(file).await,
             Source::Spec(name) => Some(name),
             Source::Settings => self.kernel.as_ref(),
         };
+        let started = self.start_named(name, wish).await;
+        self.census.started(started.is_ok());
+        started
+    }
+
+    /// Starts a kernel of that name, or the Python of the settings.
+    async fn start_named(
+        &self,
+        name: Option<&String>,
+        wish: &Wish<'_>,
+    ) -> Result<Kernel, LaunchError> {
+        let Wish { workspace, says, .. } = *wish;
         let place = self.room.place()?;
         let program = match self.spec(name)? {
             Some(spec) if spec.ipykernel().is_none() => Program::Other(spec),

@@ -8,6 +8,7 @@ pub mod asking;
 mod attach;
 mod body;
 mod cell;
+pub mod census;
 mod change;
 mod claim;
 mod clock;
@@ -321,6 +322,12 @@ impl Sandboxes {
             open.filter(|(key, _)| asked(key)).map(|(_, session)| session.clone()).collect()
         };
         sessions.iter().map(Session::snapshot).collect()
+    }
+
+    /// How many kernels were started and how they ended, of all users.
+    #[must_use]
+    pub fn census(&self) -> census::Counted {
+        self.launcher.census.look()
     }
 
     /// Process ids of the kernels that wait for a session.

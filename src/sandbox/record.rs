@@ -10,10 +10,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{
-    cell::{CellRun, Outcome},
-    course::Status,
-};
+use super::cell::{CellRun, Outcome};
 use crate::{
     base::ids::SessionName,
     kernel::{Info, event::Representation, output::Whole},
@@ -135,23 +132,11 @@ fn cell(run: &CellRun, outcome: &Outcome, settings: &Settings) -> Cell {
         source: run.cell.code.clone(),
         description: run.cell.description.clone(),
         execution_count: count,
-        status: word(outcome.status).to_owned(),
+        status: outcome.status.word().to_owned(),
         started: outcome.started,
         duration: outcome.duration,
         generation: outcome.generation,
         outputs: whole.into_iter().map(|one| output(one, count)).collect(),
-    }
-}
-
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Ok => "ok",
-        Status::Error => "error",
-        Status::Timeout => "timeout",
-        Status::Interrupted => "interrupted",
-        Status::Cancelled => "cancelled",
-        Status::KernelDied => "kernel_died",
-        Status::Unseen => "unseen",
     }
 }
 

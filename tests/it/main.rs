@@ -45,3 +45,4 @@ mod support;
 mod tasks;
 mod tidy;
 mod tokens;
+mod traced;

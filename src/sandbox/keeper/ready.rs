@@ -83,6 +83,9 @@ impl Keeper {
         if !found {
             self.life.follows(generation.saturating_sub(1), lost);
         }
+        if found {
+            self.launcher.census.found();
+        }
         self.happened(if found { Happened::Found(generation) } else { Happened::Ready });
         let (keep, own) = (self.lodging.keep(), self.lodging.own().map(str::to_owned));
         self.publish(|snapshot| {

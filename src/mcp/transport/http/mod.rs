@@ -12,6 +12,8 @@ mod checks;
 pub(in crate::mcp) mod connection;
 #[cfg(feature = "http")]
 mod ends;
+#[cfg(feature = "http")]
+mod held;
 pub mod listen;
 #[cfg(feature = "http")]
 mod metrics;
