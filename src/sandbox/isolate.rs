@@ -39,8 +39,9 @@ const THREADS: [&str; 5] = [
 ];
 
 /// Variables by which husk itself is given secrets: keys of model providers, and of who takes its traces.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
     "OPENAI_API_KEY",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -131,8 +131,9 @@ def row(name, middle, late, rates=()):
 
 async def main(binary, calls=200):
     calls = int(calls)
-    print("| way | p50 ms | p99 ms | " + " | ".join(f"calls/s, {n} clients" for n in CLIENTS) + " |")
-    print("|---|" + "---|" * (2 + len(CLIENTS)))
+    rates = (f"calls/s, {n} client{'s' if n > 1 else ''}" for n in CLIENTS)
+    print("| way | p50 ms | p99 ms | " + " | ".join(rates) + " |")
+    print("|---|" + "---:|" * (2 + len(CLIENTS)))
     with tempfile.TemporaryDirectory() as data, tempfile.TemporaryDirectory() as workspace:
         env = {**os.environ, **FREE, "HUSK_DATA_DIR": data}
         parameters = StdioServerParameters(

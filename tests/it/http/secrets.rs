@@ -10,8 +10,9 @@ use crate::support::{
 };
 
 /// Variables by which husk is given secrets, or whoever started it.
-const VARIABLES: [(&str, &str); 8] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("ANTHROPIC_API_KEY", "planted-anthropic"),
+    ("ANTHROPIC_AUTH_TOKEN", "planted-anthropic-token"),
     ("OPENAI_API_KEY", "planted-openai"),
     ("AWS_ACCESS_KEY_ID", "planted-aws-id"),
     ("AWS_SECRET_ACCESS_KEY", "planted-aws-secret"),
