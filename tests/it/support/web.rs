@@ -236,6 +236,11 @@ impl Answer {
         }
     }
 
+    /// Whether anything more comes, if only a sign of life: what comes is read.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.lines_of_event(&mut String::new(), &mut String::new()).is_some()
+    }
+
     /// Reads one event, also one without data, for its id.
     pub(crate) fn piece_of_stream(&mut self) {
         self.lines_of_event(&mut String::new(), &mut String::new()).unwrap();
