@@ -9,6 +9,7 @@ mod ask;
 mod attend;
 pub mod audit;
 pub mod auth;
+mod call;
 mod changes;
 pub mod client;
 mod complete;
@@ -40,18 +41,14 @@ use rmcp::{
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
-use serde_json::Value;
-use tower::{Service, ServiceExt};
-use tracing::Instrument;
 
 use crate::{
     base::{canon::Form, ids::SessionName, trace_context::TraceContext},
-    guard::{self, Answer, Denial, Guards, Stack, ToolCall, usage::Counts},
+    guard::{self, Answer, Guards, Stack, ToolCall},
     sandbox::{Attended, Sandboxes},
 };
 
 use changes::Connection;
-use order::Ticket;
 use reply::Reply;
 use tools::Definition;
 use trace::Traced;
@@ -173,39 +170,6 @@ impl Server {
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
         &self.context
-    }
-
-    /// The line of a call that begins, where calls are written down.
-    fn written_down(
-        &self,
-        tool: &Definition,
-        arguments: &JsonObject,
-        traced: &Traced,
-    ) -> Option<audit::Entry> {
-        let code = arguments.get("code").and_then(Value::as_str);
-        let trace = traced.context.as_ref().and_then(TraceContext::trace_id);
-        let audit = self.context.audit.as_ref()?;
-        Some(audit.begin(&self.context.principal, tool.name, code, trace))
-    }
-
-    /// A call passes the guards, and its tool does what it asks for.
-    async fn carry_out(
-        &self,
-        mut call: ToolCall<Payload>,
-        traced: &Traced,
-    ) -> Result<Reply, ErrorData> {
-        traced.of(&call.who);
-        call.payload.call.trace.clone_from(&traced.context);
-        let mut stack = self.stack.clone();
-        let answer = stack.ready().await?.call(call).instrument(traced.span.clone());
-        answer.await.inspect_err(|error| traced.refused(error))
-    }
-
-    /// A call that names nothing that can be called: no guard sees it, and it is counted here.
-    fn not_understood(&self, tool: &Definition, denial: Denial) -> Reply {
-        let denied = Counts { denied: 1, ..Counts::default() };
-        self.context.guards.tally.record(tool.name, denied, Some(denial.by), Duration::ZERO);
-        Reply::denied(denial)
     }
 }
 
@@ -388,14 +352,14 @@ impl ServerHandler for Server {
         let tool = tools::ALL.into_iter().find(|tool| tool.name == request.name);
         let traced = Traced::begin(tool.map(|tool| tool.name), &context, self.is_user);
         let Some(tool) = tool else {
-            let error = unknown_tool(&request.name);
+            let error = call::unknown_tool(&request.name);
             traced.refused(&error);
             return Err(error);
         };
         let arguments = request.arguments.unwrap_or_default();
         let responses = request.input_responses.unwrap_or_default();
         let resumed = request.request_state.map(|state| (state, responses));
-        in_turn(tool, resumed.is_some(), &context).await;
+        call::in_turn(tool, resumed.is_some(), &context).await;
         let mut entry = self.written_down(tool, &arguments, &traced);
         let reply = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
             Ok(call) => {
@@ -408,29 +372,6 @@ impl ServerHandler for Server {
         entry.iter_mut().for_each(|entry| entry.ends(reply.ending(), reply.denied_by()));
         Ok(reply.into())
     }
-}
-
-/// Waits until a call that has to come in order may go on; lets the others pass one that has no place,
-/// or whose tool needs none.
-async fn in_turn(tool: &Definition, resumed: bool, context: &RequestContext<RoleServer>) {
-    let Some(ticket) = context.extensions.get::<Ticket>() else { return };
-    if !tool.in_order || resumed {
-        ticket.pass();
-        return;
-    }
-    tokio::select! {
-        () = ticket.turn() => {}
-        () = context.ct.cancelled() => {}
-    }
-}
-
-fn unknown_tool(name: &str) -> ErrorData {
-    let known: Vec<&str> = tools::ALL.iter().map(|tool| tool.name).collect();
-    let name: String = name.chars().take(80).collect();
-    ErrorData::invalid_params(
-        format!("no tool named `{name}`; there are {}", known.join(", ")),
-        None,
-    )
 }
 
 /// How long a call that only looks may take.
