@@ -183,7 +183,7 @@ mod tests {
             let read = TraceContext::read([Some(PARENT), Some(text), None]).unwrap();
             read.state().map(str::to_owned)
         };
-        for good in ["rojo=00f067aa0ba902b7,congo=abc123", "a@b=c d", "1=x, 2=y"] {
+        for good in ["rojo=00f067,congo=abc123", "a@b=c d", "1=x, 2=y"] {
             assert_eq!(state(good).as_deref(), Some(good));
         }
         let many = vec!["a=b"; 33].join(",");
