@@ -102,12 +102,16 @@ fn parent_of(text: &str) -> Option<String> {
     (fits && known && named(trace) && named(span)).then(|| format!("00-{trace}-{span}-{flags}"))
 }
 
+/// Without the white space that the standards allow around a part, which no line break is.
+fn bare(part: &str) -> &str {
+    part.trim_matches([' ', '\t'])
+}
+
 /// Whether a list has the shape of one, each member has its own, and both bounds hold.
 fn is_list(text: &str, (members, bytes): (usize, usize), fits: impl Fn(&str) -> bool) -> bool {
-    let blank = [' ', '\t'];
     text.len() <= bytes
         && text.split(',').count() <= members
-        && text.split(',').all(|member| fits(member.trim_matches(blank)))
+        && text.split(',').all(|member| fits(bare(member)))
 }
 
 fn is_state(text: &str) -> bool {
@@ -131,10 +135,10 @@ fn is_baggage(text: &str) -> bool {
     };
     let value = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !b"\",;\\".contains(&b));
     let pair = |text: &str| {
-        text.split_once('=').is_some_and(|(key, held)| token(key.trim()) && value(held.trim()))
+        text.split_once('=').is_some_and(|(key, held)| token(bare(key)) && value(bare(held)))
     };
     is_list(text, BAGGAGE, |member| {
-        let mut parts = member.split(';').map(str::trim);
+        let mut parts = member.split(';').map(bare);
         parts.next().is_some_and(pair) && parts.all(|property| token(property) || pair(property))
     })
 }
@@ -198,7 +202,19 @@ mod tests {
             assert_eq!(baggage(good), Some(true), "{good}");
         }
         let long = format!("a={}", "x".repeat(8192));
-        for bad in ["", "a", "a=b,", "=b", "a=b\0", "a=b\nPATH=x", "a=\"b\"", "a=ü", &long] {
+        for bad in [
+            "",
+            "a",
+            "a=b,",
+            "=b",
+            "a=\n",
+            "a=b;\n",
+            "a=b\0",
+            "a=b\nPATH=x",
+            "a=\"b\"",
+            "a=ü",
+            &long,
+        ] {
             assert_eq!(baggage(bad), None, "{bad:?}");
         }
     }
