@@ -38,6 +38,7 @@ use crate::{
     sandbox::{
         Keeping, Sandboxes,
         asking::Asking,
+        census::Census,
         isolate::Tried,
         launch::Launcher,
         pool::Pool,
@@ -119,7 +120,19 @@ fn context_that(
     let rooms = Rooms { services, ..rooms(config, &session)? };
     let unnamed = config.session.is_none().then(|| session.clone());
     let keeping = keeping.map(|keeping| (keeping, unnamed));
-    Ok(Arc::new(furnished(config, rooms, session, guards(config), keeping, Room::default(), audit)))
+    let common =
+        Common { guards: guards(config), room: Room::default(), census: Census::default(), audit };
+    Ok(Arc::new(furnished(config, rooms, session, keeping, common)))
+}
+
+/// What all users of a server have in common.
+#[derive(Clone)]
+struct Common {
+    guards: Guards,
+    /// For the kernels of all.
+    room: Room,
+    census: Census,
+    audit: Option<Audit>,
 }
 
 /// What sessions work with.
@@ -154,16 +167,14 @@ fn furnished(
     config: &Config,
     rooms: Rooms,
     session: SessionName,
-    guards: Guards,
     keeping: Option<(Keeping, Option<SessionName>)>,
-    room: Room,
-    audit: Option<Audit>,
+    common: Common,
 ) -> Context {
     let Rooms { project, workspace, data, private, services } = rooms;
     let mut launcher = launcher(config, project, data);
     launcher.services = services;
     launcher.private = private;
-    launcher.room = room;
+    (launcher.room, launcher.census) = (common.room, common.census);
     let mut sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
     if let Some(file) = &config.connection_file {
         sandboxes = sandboxes.attached(session.clone(), file.clone());
@@ -171,8 +182,8 @@ fn furnished(
     if let Some((keeping, unnamed)) = keeping {
         sandboxes = sandboxes.keeping(keeping, unnamed);
     }
-    let mut context = Context::new(sandboxes, session, guards);
-    context.audit = audit;
+    let mut context = Context::new(sandboxes, session, common.guards);
+    context.audit = common.audit;
     context.allow_attach = config.launch.attach;
     context
 }
@@ -220,6 +231,7 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         pool: Pool::default(),
         room: Room::default(),
         services: Vec::new(),
+        census: Census::default(),
     }
 }
 

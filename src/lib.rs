@@ -21,7 +21,8 @@
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq` and
 //! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
 //! in [`cli`]; `sqlx` only in [`store`]; `axum` only in [`mcp`]; `reqwest` only in `llm`; `hyper` only in
-//! [`proxy`], by which kernels reach the network, and in [`mcp`], which is reached over it.
+//! [`proxy`], by which kernels reach the network, and in [`mcp`], which is reached over it; OpenTelemetry (feature
+//! `otel`) only in [`mcp`] and [`telemetry`].
 //!
 //! ## The walk of one call
 //!
@@ -30,10 +31,11 @@
 //!    (`husk run --attach`) come to the same server over [`mcp::transport::local`]. Over HTTP
 //!    (`mcp::transport::http`) a request first passes checks, [`mcp::auth`] says whose it is, and each
 //!    user has a server of their own.
-//! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`]; `mcp::identity` makes a
+//! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`]; `mcp::trace` opens a span below
+//!    the caller's, and the trace goes on to the kernel; `mcp::identity` makes a
 //!    [`guard::ToolCall`] of it: who calls, what in canonical form ([`base::canon`]), at what price
 //!    ([`base::budget`]), and whether it is one that came before and is still under way.
-//! 3. The call passes the layers of [`guard`]: [`guard::trace`] opens a span and meters,
+//! 3. The call passes the layers of [`guard`]: [`guard::trace`] meters,
 //!    [`guard::dedup`] refuses what gets nowhere, [`guard::breaker`] what is broken,
 //!    [`guard::limiter`] what there is no room for, and reserves the rest; [`guard::deadline`] bounds,
 //!    [`guard::contain`] ends it when the caller gives up and catches panics. `app::ledger` keeps what

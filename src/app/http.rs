@@ -5,24 +5,22 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AppError, guards, keeping, ledger::Ledger, registry::Opened, services::Services, signals,
-    sweeper,
+    AppError, Common, guards, keeping, ledger::Ledger, registry::Opened, services::Services,
+    signals, sweeper,
 };
 use crate::{
     base::ids::SessionName,
     config::Config,
-    guard::Guards,
     jail,
     mcp::{
         Context, Server,
-        audit::Audit,
         auth::{Doorman, Principal, oauth::verify::Verifier, tokens::TokenFile},
         transport::{
             http::{Houses, listen::Address, serve::Http},
             local::Local,
         },
     },
-    sandbox::{Keeping, room::Room},
+    sandbox::{Keeping, census::Census, room::Room},
 };
 
 /// The session of calls that name none, where no setting gives it a name: each user has one.
@@ -49,12 +47,9 @@ fn doorman(config: &Config) -> Result<Doorman, AppError> {
 /// What is the same for all users.
 struct Building {
     config: Config,
-    guards: Guards,
     keeping: Keeping,
     session: SessionName,
-    /// For the kernels of all.
-    room: Room,
-    audit: Option<Audit>,
+    common: Common,
     services: Arc<Services>,
 }
 
@@ -101,10 +96,8 @@ impl Building {
             config,
             rooms,
             self.session.clone(),
-            self.guards.clone(),
             Some((self.keeping.clone(), None)),
-            self.room.clone(),
-            self.audit.clone(),
+            self.common.clone(),
         )
     }
 }
@@ -145,8 +138,8 @@ pub async fn serve(config: &Config, address: &Address) -> Result<(), AppError> {
     let (audit, writer) = super::audit(config)?;
     let services = Arc::new(Services::open(config)?);
     let kept = Arc::clone(&services);
-    let building =
-        Building { config: config.clone(), guards, keeping, session, room, audit, services };
+    let common = Common { guards, room, census: Census::default(), audit };
+    let building = Building { config: config.clone(), keeping, session, common, services };
     serve_in(http, building, asks, stop).await?;
     if let Some(services) = Arc::into_inner(kept) {
         services.close().await;

@@ -11,3 +11,4 @@ pub mod picture;
 pub mod secret;
 #[cfg(any(feature = "http", feature = "redis"))]
 pub mod tls;
+pub mod trace_context;

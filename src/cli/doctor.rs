@@ -202,6 +202,7 @@ async fn cell(launcher: Launcher, config: &Config) -> Vec<Check> {
         timeout: CELL,
         asks: false,
         budgeted: false,
+        trace: None,
     };
     let ran = sandboxes.run(&SessionName::fresh(), cell).await;
     let started = sandboxes.status(None).into_iter().find_map(|snapshot| snapshot.facts);

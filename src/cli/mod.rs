@@ -136,13 +136,15 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misunderstood(&error),
     };
-    match dispatch(cli) {
+    let code = match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
             report(error.as_ref());
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry::end();
+    code
 }
 
 /// Says what is wrong with the command line, or gives the help that it asks for.

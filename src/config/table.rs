@@ -12,7 +12,7 @@ impl Loaded {
     /// `key = value    # where from` for every setting. A setting without a value is a comment;
     /// for `data_dir` it shows the folder that husk then takes.
     pub fn table(&self) -> String {
-        let values = values(&self.config);
+        let values = values(&without_values(self.config.clone()));
         let lines: Vec<_> = keys()
             .iter()
             .map(|key| (self.setting(key, values.as_ref()), self.origin(key)))
@@ -44,6 +44,16 @@ impl Loaded {
         // A line break in a file's name would end the comment.
         origin.to_string().replace(char::is_control, "?")
     }
+}
+
+/// What is given to kernels may be a password: nobody is shown it who is shown the settings.
+fn without_values(mut config: Config) -> Config {
+    for pair in &mut config.sandbox.env_set {
+        if let Some((name, _)) = pair.split_once('=') {
+            *pair = format!("{name}=…");
+        }
+    }
+    config
 }
 
 /// The settings as TOML; what is unset is not there.

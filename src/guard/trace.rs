@@ -1,11 +1,11 @@
-//! The outermost layer: one span a call, and its entry in the meter.
+//! The outermost layer: each call's entry in the meter and in the tally.
 //!
-//! It changes nothing. Arguments and answers are not logged: they are the user's.
+//! It changes nothing. The call's span is its caller's to open; arguments and answers are in no log, they
+//! are the user's.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::{
     Answer, Answering, Ending, Guard, Tool, ToolCall,
@@ -36,11 +36,10 @@ impl Guard for Trace {
     {
         let (principal, tool, cost) =
             (Arc::clone(&call.who.principal), call.signature.tool, call.cost);
-        let span = tracing::info_span!("tool_call", tool, session = &*call.who.session);
         let (meter, tally) = (Arc::clone(&self.meter), Arc::clone(&self.tally));
         let begun = Instant::now();
         let answer = inner.call(call);
-        let traced = async move {
+        Box::pin(async move {
             let result = answer.await;
             let counts = result.as_ref().map_or(Counts::FAULT, |answer| counted(answer, cost));
             let denied_by = result.as_ref().ok().and_then(Answer::denied_by);
@@ -48,8 +47,7 @@ impl Guard for Trace {
             tally.record(tool, counts, denied_by, begun.elapsed());
             tracing::debug!(ms = begun.elapsed().as_millis(), ?counts, "answered");
             result
-        };
-        Box::pin(traced.instrument(span))
+        })
     }
 }
 

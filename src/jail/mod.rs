@@ -63,6 +63,7 @@ pub use process::{Command, Process, Signal, SpawnError, own_binary};
 pub use report::Report;
 pub use settings::{Isolation, Level, Network, Settings};
 pub use tree::Usage;
+pub use watch::Bound;
 
 /// Raises this process's limit of open files to what it may be: a kernel takes about twenty of the
 /// server's. Where that is refused, the limit stays, and a session too many is told as such.

@@ -235,19 +235,13 @@ pub fn environment(
     own: Vec<(OsString, OsString)>,
     server: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Vec<(OsString, OsString)> {
-    let allowed = |name: &str| {
-        settings.env_allow.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => name == pattern,
-        })
-    };
     let proxies = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"];
     let proxy = |name: &str| {
         settings.network == Network::Full && proxies.contains(&name.to_lowercase().as_str())
     };
     let mut kept: Vec<(OsString, OsString)> = server
         .into_iter()
-        .filter(|(name, _)| name.to_str().is_some_and(|name| allowed(name) || proxy(name)))
+        .filter(|(name, _)| name.to_str().is_some_and(|name| settings.allows(name) || proxy(name)))
         .collect();
     let set = settings.env_set.iter().filter_map(|pair| pair.split_once('='));
     let set = set.map(|(name, value)| (OsString::from(name), OsString::from(value)));

@@ -224,6 +224,15 @@ impl Settings {
         faults
     }
 
+    /// Whether the server's environment variable of that name is one that kernels get too.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        self.env_allow.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == pattern,
+        })
+    }
+
     fn variable_faults(&self) -> Vec<(&'static str, String)> {
         let is_name = |name: &str| {
             !name.is_empty()
@@ -234,9 +243,15 @@ impl Settings {
             pair.split_once('=').is_none_or(|(name, value)| !is_name(name) || value.contains('\0'))
         });
         let allowed = self.env_allow.iter().filter(|name| !is_name(name));
-        set.map(|pair| ("env_set", format!("must hold texts such as \"NAME=value\", not {pair:?}")))
-            .chain(allowed.map(|name| ("env_allow", format!("must hold names, not {name:?}"))))
-            .collect()
+        // What is wrong with it may be a password.
+        let shown =
+            |pair: &String| pair.split_once('=').map(|(name, _)| format!(", not {name:?}=…"));
+        let wrong = |pair| shown(pair).unwrap_or_default();
+        set.map(|pair| {
+            ("env_set", format!("must hold texts such as \"NAME=value\"{}", wrong(pair)))
+        })
+        .chain(allowed.map(|name| ("env_allow", format!("must hold names, not {name:?}"))))
+        .collect()
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) const LEAST_FILE: u64 = 4096;
 const RESTS: u32 = 20;
 
 /// What has a bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bound {
     /// Memory of all processes, in bytes.
     Memory,

@@ -28,6 +28,7 @@ use super::{
     told::{self, Delivery, Says},
     wire::{Codec, Message},
 };
+use crate::base::trace_context::TraceContext;
 
 /// How long a kernel that answers but does not publish is waited for before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -55,6 +56,8 @@ pub struct Execute {
     pub watch: Option<Arc<dyn Watch>>,
     /// Whether it may ask for text; otherwise `input()` raises at once.
     pub asks: bool,
+    /// The trace that it belongs to: husk's launcher tells it in the environment.
+    pub trace: Option<TraceContext>,
 }
 
 /// A cell that an earlier server has handed to the kernel.

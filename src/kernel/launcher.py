@@ -1,7 +1,7 @@
 """Starts ipykernel the way husk needs it. Arguments: connection file, journal, the folder for an
 environment of the kernel's own or `-`, then ipykernel's own.
 
-Differs from `python -m ipykernel_launcher` in nine things, each for one promise:
+Differs from `python -m ipykernel_launcher` in ten things, each for one promise:
 - iopub never drops: it waits for the server when more than its high-water mark is queued.
 - every write is also noted in a memory-mapped journal, so that text that was printed before a
   crash is not lost with the process (layout: src/kernel/journal.rs).
@@ -13,6 +13,7 @@ Differs from `python -m ipykernel_launcher` in nine things, each for one promise
 - a request on a subshell is no cell: it neither runs the hooks of one nor counts in the journal.
 - `!command` works where no terminal can be had for it, as behind Landlock.
 - what cells install goes into an environment of the kernel's own, over the one that it only reads.
+- the trace of a cell's call is in the environment while the cell runs.
 Whatever of this a version of ipykernel does not offer is left out; the kernel starts all the same.
 """
 import hashlib
@@ -334,6 +335,26 @@ def by_pipe(shell):
     return system
 
 
+TRACE = ("TRACEPARENT", "TRACESTATE", "BAGGAGE")
+
+
+def tell_trace(shell):
+    """Before each cell: what OpenTelemetry, and the programs that a cell starts, read of its trace."""
+    told = {}
+
+    def before_cell(*_):
+        metadata = shell.get_parent().get("metadata") or {}
+        for name in TRACE:
+            value = metadata.get(name.lower())
+            if isinstance(value, str):
+                os.environ[name] = told[name] = value
+            # What a cell has set itself stays.
+            elif name in told and os.environ.get(name) == told.pop(name):
+                del os.environ[name]
+
+    shell.events.register("pre_run_cell", before_cell)
+
+
 class KernelApp(IPKernelApp):
     name = "husk-kernel"
     packages = None
@@ -346,6 +367,8 @@ class KernelApp(IPKernelApp):
             self.shell.system = by_pipe(self.shell)
         # What hooks do after a cell (show its figures) a look at variables on a subshell must not.
         events = getattr(self.shell, "events", None)
+        if hasattr(events, "register") and hasattr(self.shell, "get_parent"):
+            tell_trace(self.shell)
         if events is not None:
             trigger = events.trigger
             events.trigger = lambda *args, **kwargs: (

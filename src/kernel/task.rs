@@ -139,10 +139,11 @@ impl Wire {
     }
 
     async fn execute(&mut self, execute: Execute, done: oneshot::Sender<Finished>) {
-        let Execute { request: id, code, output, watch, asks } = execute;
+        let Execute { request: id, code, output, watch, asks, trace } = execute;
         let request =
             ExecuteRequest { code, stop_on_error: true, allow_stdin: asks, ..Default::default() };
-        let frames = match self.codec.request_as(&id, None, "execute_request", &request) {
+        let message = (trace.as_ref(), &request);
+        let frames = match self.codec.request_as(&id, None, "execute_request", message) {
             Ok(frames) => frames,
             Err(error) => return self.lost(format!("cannot write the request: {error}")),
         };

@@ -115,11 +115,11 @@ impl Codec {
     ) -> serde_json::Result<(String, Vec<Bytes>)> {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}_{number}", self.session);
-        let frames = self.request_as(&id, subshell, kind, content)?;
+        let frames = self.request_as(&id, subshell, kind, (None::<&()>, content))?;
         Ok((id, frames))
     }
 
-    /// Encodes a request that bears this id.
+    /// Encodes a request that bears this id, with metadata or without.
     ///
     /// # Errors
     /// When `content` cannot be written as JSON.
@@ -128,7 +128,7 @@ impl Codec {
         id: &str,
         subshell: Option<&str>,
         kind: &str,
-        content: &impl Serialize,
+        (metadata, content): (Option<&impl Serialize>, &impl Serialize),
     ) -> serde_json::Result<Vec<Bytes>> {
         let header = RequestHeader {
             msg_id: id,
@@ -142,7 +142,10 @@ impl Codec {
         let parts = [
             Bytes::from(serde_json::to_vec(&header)?),
             Bytes::from_static(b"{}"),
-            Bytes::from_static(b"{}"),
+            match metadata {
+                Some(metadata) => Bytes::from(serde_json::to_vec(metadata)?),
+                None => Bytes::from_static(b"{}"),
+            },
             Bytes::from(serde_json::to_vec(content)?),
         ];
         let signature = ids::hex(self.sign(&parts).as_ref());

@@ -21,10 +21,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::trace::TraceId;
 use crate::{
     base::{canon::Digest, clock, ids},
-    guard::{Ending, Who},
+    guard::Ending,
 };
 
 /// Most lines that wait for the disk; what comes beyond is counted and told.
@@ -106,10 +105,10 @@ impl Audit {
     /// A call begins; its line is written when what this gives is dropped.
     pub(super) fn begin(
         &self,
-        who: &Who,
+        principal: &Arc<str>,
         tool: &'static str,
         code: Option<&str>,
-        trace: Option<&TraceId>,
+        trace: Option<&str>,
     ) -> Entry {
         let code = code.map(|code| match self.code {
             Code::Digest => ("code_sha256", ids::hex(Digest::sha256(code.as_bytes()).bytes())),
@@ -117,10 +116,11 @@ impl Audit {
         });
         Entry {
             audit: self.clone(),
-            who: who.clone(),
+            principal: Arc::clone(principal),
+            session: None,
             tool,
             code,
-            trace: trace.map(|trace| trace.as_str().to_owned()),
+            trace: trace.map(str::to_owned),
             at: SystemTime::now(),
             begun: Instant::now(),
             ended: ("given_up", None),
@@ -162,7 +162,9 @@ fn write(mut file: File, path: &Path, lines: &Receiver<String>, lost: &AtomicU64
 /// A call under way.
 pub(super) struct Entry {
     audit: Audit,
-    who: Who,
+    principal: Arc<str>,
+    /// None of a call that names none that can be.
+    session: Option<Arc<str>>,
     tool: &'static str,
     code: Option<(&'static str, String)>,
     trace: Option<String>,
@@ -172,6 +174,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// It is a call of that session.
+    pub(super) fn of(&mut self, session: &Arc<str>) {
+        self.session = Some(Arc::clone(session));
+    }
+
     /// The call has ended; refused by whom, if it was refused.
     pub(super) fn ends(&mut self, ending: &Ending, denied_by: Option<&'static str>) {
         let word = match ending {
@@ -191,13 +198,15 @@ impl Drop for Entry {
         let (outcome, denied_by) = self.ended;
         let mut line = json!({
             "time": clock::iso(self.at),
-            "principal": *self.who.principal,
-            "session": *self.who.session,
+            "principal": *self.principal,
             "tool": self.tool,
             "outcome": outcome,
             "ms": u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
         if let Some(members) = line.as_object_mut() {
+            if let Some(session) = &self.session {
+                members.insert("session".to_owned(), (**session).into());
+            }
             if let Some(by) = denied_by {
                 members.insert("denied_by".to_owned(), by.into());
             }
@@ -228,28 +237,32 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn who() -> Who {
-        Who { principal: "p".into(), session: "s".into() }
+    fn begun(audit: &Audit, code: Option<&str>) -> Entry {
+        audit.begin(&"p".into(), "t", code, None)
     }
 
     #[test]
     fn each_call_is_a_line_also_one_that_was_dropped() {
         let lines = lines(Code::Digest, |audit| {
-            audit.begin(&who(), "t", Some("x = 1"), None).ends(&Ending::Done, None);
-            audit.begin(&who(), "t", None, None).ends(&Ending::Denied, Some("limiter"));
-            drop(audit.begin(&who(), "t", None, None));
+            let mut first = begun(audit, Some("x = 1"));
+            first.of(&"s".into());
+            first.ends(&Ending::Done, None);
+            drop(first);
+            begun(audit, None).ends(&Ending::Denied, Some("limiter"));
+            drop(begun(audit, None));
         });
         let outcomes: Vec<&str> = lines.iter().map(|it| it["outcome"].as_str().unwrap()).collect();
         assert_eq!(outcomes, ["done", "denied", "given_up"]);
         assert_eq!(lines[0]["code_sha256"].as_str().unwrap().len(), 64);
         assert_eq!((&lines[0]["principal"], &lines[0]["session"]), (&json!("p"), &json!("s")));
+        assert_eq!(lines[1].get("session"), None);
         assert_eq!(lines[1]["denied_by"], "limiter");
         assert!(!lines[0].to_string().contains("x = 1"));
     }
 
     #[test]
     fn code_is_in_it_where_the_setting_says_so() {
-        let lines = lines(Code::Full, |audit| drop(audit.begin(&who(), "t", Some("x = 1"), None)));
+        let lines = lines(Code::Full, |audit| drop(begun(audit, Some("x = 1"))));
         assert_eq!(lines[0]["code"], "x = 1");
     }
 

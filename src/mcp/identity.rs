@@ -74,7 +74,10 @@ pub(super) fn tool_call(
         cost: arguments.values().map(|value| budget::tokens(&value.to_string())).sum(),
         deadline: (tool.deadline)(context, &arguments, Way::of(&request)),
         cancelled: request.ct.clone(),
-        payload: Payload { tool, call: Call { arguments, request, resumed, identity, twin } },
+        payload: Payload {
+            tool,
+            call: Call { arguments, request, resumed, identity, twin, trace: None },
+        },
     })
 }
 

@@ -9,6 +9,7 @@ mod ask;
 mod attend;
 pub mod audit;
 pub mod auth;
+mod call;
 mod changes;
 pub mod client;
 mod complete;
@@ -32,33 +33,38 @@ use std::{sync::Arc, time::Duration};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
-        CompleteResult, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams,
-        GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InputResponses,
-        JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-        ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter, Tool,
-        UnsubscribeRequestParams, UpdateTaskParams,
+        CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams,
+        CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode,
+        GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
+        InputResponses, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
+        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+        SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
-use tower::{Service, ServiceExt};
-use tracing::Instrument;
 
 use crate::{
-    base::{canon::Form, ids::SessionName},
+    base::{canon::Form, ids::SessionName, trace_context::TraceContext},
     guard::{self, Answer, Guards, Stack, ToolCall},
     sandbox::{Attended, Sandboxes},
 };
 
 use changes::Connection;
-use order::Ticket;
 use reply::Reply;
+use tools::Definition;
+use trace::Traced;
 
-const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Variables and imports stay between calls \
-    to notebook_run_cell, so build on earlier cells instead of repeating them. Print only what you \
-    need to see. A cell that is still running goes on: follow it with notebook_wait_cell. When an \
-    answer says state_lost, run what you need again.";
+/// The rules of good use of a notebook, for the model.
+const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Three rules. \
+    1. Variables and imports stay between calls to notebook_run_cell: work in small cells that build on \
+    earlier ones, print only what you need to see, and run again what you need when an answer says \
+    state_lost. \
+    2. Read an error and change something before you go on: the same cell gives the same error. \
+    3. A cell that is still running goes on: follow it with notebook_wait_cell, do not run it again.";
+
+/// How long hosts may keep lists that are the same as long as this server runs, in milliseconds.
+const FRESH: u64 = 300_000;
 
 /// The principal of all who reach this server over standard input or this user's own socket.
 pub const LOCAL: &str = "local";
@@ -103,7 +109,7 @@ impl Context {
 
 /// What the innermost service gets of a call.
 struct Payload {
-    tool: &'static tools::Definition,
+    tool: &'static Definition,
     call: Call,
 }
 
@@ -117,6 +123,8 @@ struct Call {
     identity: guard::dedup::once::Identity,
     /// The cell of the call that it repeats.
     twin: Option<Attended>,
+    /// The trace that it belongs to.
+    trace: Option<TraceContext>,
 }
 
 /// The MCP server. Cloning it is cheap; clones share everything.
@@ -195,7 +203,11 @@ impl ServerHandler for Server {
             true => view::linked(&self.tools),
             false => self.tools.to_vec(),
         };
-        Ok(ListToolsResult::with_all_items(tools))
+        let all = ListToolsResult::with_all_items(tools);
+        Ok(match ask::is_stateless(&context) {
+            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
+            false => all,
+        })
     }
 
     async fn list_resources(
@@ -213,9 +225,13 @@ impl ServerHandler for Server {
     async fn list_resource_templates(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
+        let all = ListResourceTemplatesResult::with_all_items(resources::templates());
+        Ok(match ask::is_stateless(&context) {
+            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
+            false => all,
+        })
     }
 
     async fn read_resource(
@@ -236,9 +252,13 @@ impl ServerHandler for Server {
     async fn list_prompts(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(prompts::all()))
+        let all = ListPromptsResult::with_all_items(prompts::all());
+        Ok(match ask::is_stateless(&context) {
+            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
+            false => all,
+        })
     }
 
     async fn get_prompt(
@@ -343,52 +363,29 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = tools::ALL.into_iter().find(|tool| tool.name == request.name) else {
-            return Err(unknown_tool(&request.name));
+        let tool = tools::ALL.into_iter().find(|tool| tool.name == request.name);
+        let traced = Traced::begin(tool.map(|tool| tool.name), &context, self.is_user);
+        let Some(tool) = tool else {
+            let error = call::unknown_tool(&request.name);
+            traced.refused(&error);
+            return Err(error);
         };
         let arguments = request.arguments.unwrap_or_default();
         let responses = request.input_responses.unwrap_or_default();
         let resumed = request.request_state.map(|state| (state, responses));
-        in_turn(tool, resumed.is_some(), &context).await;
-        let trace = trace::TraceId::of(&context);
-        let span = trace::span(tool.name, &context, trace.as_ref());
-        let call = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
-            Ok(call) => call,
-            Err(denial) => return Ok(Reply::denied(denial).into()),
+        call::in_turn(tool, resumed.is_some(), &context).await;
+        let mut entry = self.written_down(tool, &arguments, &traced);
+        let reply = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
+            Ok(call) => {
+                entry.iter_mut().for_each(|entry| entry.of(&call.who.session));
+                self.carry_out(call, &traced).await?
+            }
+            Err(denial) => self.not_understood(tool, denial),
         };
-        let code = call.payload.call.arguments.get("code").and_then(serde_json::Value::as_str);
-        let audit = self.context.audit.as_ref();
-        let mut entry = audit.map(|audit| audit.begin(&call.who, tool.name, code, trace.as_ref()));
-        let mut stack = self.stack.clone();
-        let reply = stack.ready().await?.call(call).instrument(span).await?;
-        if let Some(entry) = &mut entry {
-            entry.ends(reply.ending(), reply.denied_by());
-        }
+        traced.answered(&reply);
+        entry.iter_mut().for_each(|entry| entry.ends(reply.ending(), reply.denied_by()));
         Ok(reply.into())
     }
-}
-
-/// Waits until a call that has to come in order may go on; lets the others pass one that has no place,
-/// or whose tool needs none.
-async fn in_turn(tool: &tools::Definition, resumed: bool, context: &RequestContext<RoleServer>) {
-    let Some(ticket) = context.extensions.get::<Ticket>() else { return };
-    if !tool.in_order || resumed {
-        ticket.pass();
-        return;
-    }
-    tokio::select! {
-        () = ticket.turn() => {}
-        () = context.ct.cancelled() => {}
-    }
-}
-
-fn unknown_tool(name: &str) -> ErrorData {
-    let known: Vec<&str> = tools::ALL.iter().map(|tool| tool.name).collect();
-    let name: String = name.chars().take(80).collect();
-    ErrorData::invalid_params(
-        format!("no tool named `{name}`; there are {}", known.join(", ")),
-        None,
-    )
 }
 
 /// How long a call that only looks may take.

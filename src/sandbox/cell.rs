@@ -28,6 +28,7 @@ use crate::{
     base::{
         ids::{self, SessionName},
         secret::Secret,
+        trace_context::TraceContext,
     },
     guard::dedup::once::Execution,
     jail::Exit,
@@ -48,6 +49,8 @@ pub struct Cell {
     pub asks: bool,
     /// Whether its timeout is all that is left of its session's seconds.
     pub budgeted: bool,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 /// The truth about a cell that was run.

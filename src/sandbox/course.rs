@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     cell::CellRun,
+    census::Death,
     clock,
     launch::Kernel,
     lodging::Lodging,
@@ -39,6 +40,32 @@ pub enum Status {
     KernelDied,
     /// It ended, or goes on, without a server that saw it.
     Unseen,
+}
+
+impl Status {
+    /// All of them.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Error,
+        Self::Timeout,
+        Self::Interrupted,
+        Self::Cancelled,
+        Self::KernelDied,
+        Self::Unseen,
+    ];
+
+    /// As a word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+            Self::KernelDied => "kernel_died",
+            Self::Unseen => "unseen",
+        }
+    }
 }
 
 /// Why a cell is stopped from outside.
@@ -79,6 +106,8 @@ pub(super) struct End {
     pub(super) stopped: Option<Stopped>,
     pub(super) exit: Option<Exit>,
     pub(super) cause: Option<String>,
+    /// What husk ended the kernel for.
+    pub(super) by_husk: Option<Death>,
 }
 
 /// Why a kernel is ended whose session another server has.
@@ -86,15 +115,23 @@ pub(super) const TAKEN_OVER: &str =
     "another server has taken the session over, because this one did not answer for a while";
 
 impl End {
-    /// The cell's end was not seen; the kernel lives.
-    pub(super) fn unseen(why: &str) -> Self {
-        let cause = Some(why.to_owned());
-        Self { status: Status::Unseen, finished: None, stopped: None, exit: None, cause }
+    fn of(
+        status: Status,
+        finished: Option<Finished>,
+        exit: Option<Exit>,
+        cause: Option<String>,
+    ) -> Self {
+        Self { status, finished, stopped: None, exit, cause, by_husk: None }
     }
 
-    /// Whether the kernel is gone.
-    pub(super) fn dead(&self) -> bool {
-        self.exit.is_some()
+    /// Why the kernel is gone, if it is.
+    pub(super) fn death(&self) -> Option<Death> {
+        self.exit.map(|exit| self.by_husk.unwrap_or_else(|| Death::of(exit)))
+    }
+
+    /// The cell's end was not seen; the kernel lives.
+    pub(super) fn unseen(why: &str) -> Self {
+        Self::of(Status::Unseen, None, None, Some(why.to_owned()))
     }
 }
 
@@ -110,9 +147,9 @@ pub(super) async fn until_the_end(
         finished = execution.finished() => return ended(kernel, finished).await,
         exit = kernel.body.exited() => {
             let finished = stop::bury(kernel, &mut execution).await;
-            return End { status: Status::KernelDied, finished, stopped: None, exit: Some(exit), cause: None };
+            return End::of(Status::KernelDied, finished, Some(exit), None);
         }
-        gone = kernel.client.gone() => return broken(kernel, execution, gone.0).await,
+        gone = kernel.client.gone() => return broken(kernel, execution, gone.0, Death::Lost).await,
         () = clock::has_run_for(run.phases(), timeout) => Status::Timeout,
         stop = run.stopped() => match stop {
             Stop::Cancelled => Status::Cancelled,
@@ -123,23 +160,32 @@ pub(super) async fn until_the_end(
             }
             Stop::Restarted => return restarted(kernel, execution).await,
         },
-        () = lodging.lost() => return broken(kernel, execution, TAKEN_OVER.to_owned()).await,
-        () = base::clock::at(expires) => return broken(kernel, execution, reaper::EXPIRED.to_owned()).await,
+        () = lodging.lost() => {
+            return broken(kernel, execution, TAKEN_OVER.to_owned(), Death::TakenOver).await;
+        }
+        () = base::clock::at(expires) => {
+            return broken(kernel, execution, reaper::EXPIRED.to_owned(), Death::Expired).await;
+        }
         () = closing.cancelled(), if leaves => return End::unseen("husk is shutting down; the cell goes on"),
-        () = closing.cancelled() => return broken(kernel, execution, "husk is shutting down".to_owned()).await,
+        () = closing.cancelled() => {
+            return broken(kernel, execution, "husk is shutting down".to_owned(), Death::Server).await;
+        }
     };
     let stop::Leaves { stopped, exit, finished } = stop::stop(kernel, &mut execution, grace).await;
     let cause = declined.then(|| "what it asked with input() got no answer".to_owned());
-    End { status: stopping, finished, stopped: Some(stopped), exit, cause }
+    // One that died of an interrupt has ended itself.
+    let by_husk = (stopped == Stopped::Kill).then_some(Death::Unstoppable);
+    End { stopped: Some(stopped), by_husk, ..End::of(stopping, finished, exit, cause) }
 }
 
 /// The cell ended by the kernel's word.
 async fn ended(kernel: &Kernel, finished: Option<Finished>) -> End {
-    let mut end = End { status: Status::Ok, finished, stopped: None, exit: None, cause: None };
+    let mut end = End::of(Status::Ok, finished, None, None);
     match &end.finished {
         None => {
             end.status = Status::KernelDied;
             end.cause = Some("husk lost the kernel's channels".to_owned());
+            end.by_husk = Some(Death::Lost);
         }
         Some(Finished { failure: Some(failure), .. }) => {
             let interrupted = failure.name == "KeyboardInterrupt";
@@ -147,7 +193,8 @@ async fn ended(kernel: &Kernel, finished: Option<Finished>) -> End {
         }
         // A kernel that is not husk's does as it likes.
         Some(Finished { asks_exit: true, .. }) if kernel.body.is_own() => {
-            end.cause = Some("the cell called exit()".to_owned())
+            end.cause = Some("the cell called exit()".to_owned());
+            end.by_husk = Some(Death::Itself);
         }
         Some(_) => {}
     }
@@ -160,18 +207,13 @@ async fn ended(kernel: &Kernel, finished: Option<Finished>) -> End {
 /// A fresh kernel was asked for: nothing of this one is spared.
 async fn restarted(kernel: &Kernel, execution: Execution) -> End {
     let cause = "a restart was asked for".to_owned();
-    let end = broken(kernel, execution, cause).await;
+    let end = broken(kernel, execution, cause, Death::Asked).await;
     End { status: Status::Interrupted, stopped: Some(Stopped::Kill), ..end }
 }
 
 /// husk itself ends the kernel, and says why.
-async fn broken(kernel: &Kernel, mut execution: Execution, cause: String) -> End {
+async fn broken(kernel: &Kernel, mut execution: Execution, cause: String, death: Death) -> End {
     let (exit, finished) = stop::kill(kernel, &mut execution).await;
-    End {
-        status: Status::KernelDied,
-        finished,
-        stopped: None,
-        exit: Some(exit),
-        cause: Some(cause),
-    }
+    let end = End::of(Status::KernelDied, finished, Some(exit), Some(cause));
+    End { by_husk: Some(death), ..end }
 }

@@ -17,6 +17,7 @@ use super::{
     run_folder::Run,
 };
 use crate::{
+    base::trace_context::TraceContext,
     jail::{
         self, Bridge, Ground, Level, Plan, Process,
         choose::{self, Choice},
@@ -35,6 +36,19 @@ const THREADS: [&str; 5] = [
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "PYTHON_CPU_COUNT",
+];
+
+/// Variables by which husk itself is given secrets: keys of model providers, and of who takes its traces.
+const SECRETS: [&str; 9] = [
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "OPENAI_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
 ];
 
 /// What has been found to hold, so that it is tried once.
@@ -136,10 +150,25 @@ impl Launcher {
     }
 
     /// The variables that a kernel starts with.
-    pub(super) fn variables(&self, plan: &Plan) -> Vec<(OsString, OsString)> {
-        if plan.level == Level::None {
-            return inherited();
+    pub(super) fn variables(
+        &self,
+        plan: &Plan,
+        program: &Program,
+        trace: Option<&TraceContext>,
+    ) -> Vec<(OsString, OsString)> {
+        let mut environment = match plan.level {
+            Level::None => self.inherited(),
+            _ => self.composed(plan),
+        };
+        // husk's launcher tells each cell's; other kernels know that of the call that starts them.
+        if let (Program::Other(_), Some(trace)) = (program, trace) {
+            trace.variables().for_each(|(name, value)| set(&mut environment, name, value.into()));
         }
+        environment
+    }
+
+    /// From empty: only what is allowed, and what husk itself says.
+    fn composed(&self, plan: &Plan) -> Vec<(OsString, OsString)> {
         let mut environment = vec![
             ("PATH".into(), SYSTEM_PATH.into()),
             ("HOME".into(), plan.scratch.join("home").into_os_string()),
@@ -158,6 +187,19 @@ impl Launcher {
         }
         environment
     }
+
+    /// The server's environment without what is husk's own, without what would make ipykernel watch a
+    /// parent that is not its parent, and without the secrets that husk works with, unless the setting
+    /// names them.
+    fn inherited(&self) -> Vec<(OsString, OsString)> {
+        let kept = |name: &str| {
+            let ours =
+                name.starts_with("HUSK_") || ["JPY_PARENT_PID", "PYTHONSTARTUP"].contains(&name);
+            let secret = SECRETS.contains(&name) && !self.isolation.allows(name);
+            !ours && !secret
+        };
+        std::env::vars_os().filter(|(name, _)| kept(&name.to_string_lossy())).collect()
+    }
 }
 
 /// Serves the one way out of the kernel's own network, if it has one.
@@ -165,14 +207,4 @@ pub(super) fn way_out(process: &mut Process, plan: &Plan) -> Result<Option<Proxy
     let listener = process.take_listener();
     let served = listener.map(|listener| Proxy::serve(listener, plan.policy()));
     served.transpose().map_err(LaunchError::Proxy)
-}
-
-/// The server's environment without what is husk's own, and without what would make ipykernel
-/// watch a parent that is not its parent.
-fn inherited() -> Vec<(OsString, OsString)> {
-    let kept = |name: &OsString| {
-        let name = name.to_string_lossy();
-        !name.starts_with("HUSK_") && name != "JPY_PARENT_PID" && name != "PYTHONSTARTUP"
-    };
-    std::env::vars_os().filter(|(name, _)| kept(name)).collect()
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     CellSettings, Source,
     cell::{CellRun, Outcome, Phase},
+    census::Death,
     course::{self, Bounds, End, Stop},
     launch::{Kernel, Launcher},
     left::Policy,
@@ -100,15 +101,15 @@ impl Keeper {
                 biased;
                 () = closing.cancelled() => break,
                 Some(restart) = self.restarts.recv() => self.restart(restart).await,
-                end = idle_end(self.kernel.as_ref()) => {
+                (end, death) = idle_end(self.kernel.as_ref()) => {
                     tracing::warn!(session = %self.name, end, "an idle kernel is gone");
-                    self.gone();
+                    self.gone(death);
                 }
-                () = self.lodging.lost() => self.overtaken().await,
-                () = clock::at(due.map(|(at, _)| at)) => self.reaped(due).await,
+                () = self.lodging.lost() => self.overtaken(),
+                () = clock::at(due.map(|(at, ..)| at)) => self.reaped(due),
                 () = late(&mut self.late) => self.write_late().await,
                 order = inbox.recv() => match order {
-                    Some(Order::Warm) => drop(self.ready().await),
+                    Some(Order::Warm) => drop(self.ready(None).await),
                     Some(Order::Run(run)) => self.serve(&run).await,
                     None => break,
                 },
@@ -132,7 +133,7 @@ impl Keeper {
             return run.ends(Phase::Dropped);
         }
         loop {
-            if let Err(failed) = self.ready().await {
+            if let Err(failed) = self.ready(run.cell.trace.as_ref()).await {
                 return run.ends(Phase::Failed(failed));
             }
             // Somebody may have asked for a fresh kernel meanwhile.
@@ -151,7 +152,7 @@ impl Keeper {
         if self.kernel.is_none() && own && self.restarts.is_empty() && !self.closing.is_cancelled()
         {
             // The next call shall find a kernel; when the start fails, it is told why.
-            drop(self.ready().await);
+            drop(self.ready(None).await);
         }
     }
 
@@ -179,9 +180,9 @@ impl Keeper {
             self.lodging.changes(Policy::of(&self.launcher, &source));
             self.source = source;
         }
-        self.end_kernel();
+        self.end_kernel(Death::Asked);
         let ready = match fresh {
-            true => self.ready().await,
+            true => self.ready(None).await,
             false => {
                 while self.leaving.join_next().await.is_some() {}
                 self.lodging.leave(None, true).await;
@@ -192,33 +193,33 @@ impl Keeper {
         let _ = answer.send(ready.map(|()| self.life.generation));
     }
 
-    fn end_kernel(&mut self) {
+    fn end_kernel(&mut self, death: Death) {
         // Asking it and waiting for its last process need not be waited for.
         while self.leaving.try_join_next().is_some() {}
         if let Some(kernel) = self.kernel.take() {
             self.leaving.spawn(kernel.end());
-            self.gone();
+            self.gone(death);
         }
     }
 
     /// Another server has the session, and may have a kernel of it.
-    async fn overtaken(&mut self) {
+    fn overtaken(&mut self) {
         self.lodging.forget();
-        self.end_kernel();
+        self.end_kernel(Death::TakenOver);
         self.news.push(format!("the kernel was ended: {}", course::TAKEN_OVER));
     }
 
     /// When the idle kernel has had its time, and why.
-    fn due(&self) -> Option<(Instant, &'static str)> {
+    fn due(&self) -> Option<(Instant, &'static str, Death)> {
         let (born, used) = self.times;
         let own = self.kernel.as_ref().is_some_and(|kernel| kernel.body.is_own());
         reaper::due(&self.launcher.sessions, born, used).filter(|_| own)
     }
 
-    async fn reaped(&mut self, due: Option<(Instant, &str)>) {
-        let Some((_, why)) = due else { return };
+    fn reaped(&mut self, due: Option<(Instant, &str, Death)>) {
+        let Some((_, why, death)) = due else { return };
         tracing::info!(session = %self.name, why, "an idle kernel is ended");
-        self.end_kernel();
+        self.end_kernel(death);
         self.news.push(format!("the kernel was ended: {why}"));
     }
 
@@ -246,6 +247,7 @@ impl Keeper {
             output: Arc::clone(&run.output),
             watch: Some(Arc::<CellRun>::clone(run) as Arc<dyn Watch>),
             asks: run.cell.asks,
+            trace: run.cell.trace.clone(),
         });
         let end = course::until_the_end(kernel, execution, self.bounds(run)).await;
         drop(running);
@@ -270,8 +272,9 @@ impl Keeper {
     fn ended(&mut self, end: End, (begun, started): (Instant, SystemTime)) -> Outcome {
         let generation = self.life.generation;
         self.times.1 = Instant::now();
-        if end.dead() {
-            self.gone();
+        self.launcher.census.ran(end.status);
+        if let Some(death) = end.death() {
+            self.gone(death);
         } else {
             // One that goes on without this server has not ended.
             if let Some(kernel) = self.kernel.as_ref().filter(|_| !self.closing.is_cancelled()) {
@@ -297,7 +300,8 @@ impl Keeper {
         }
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, death: Death) {
+        self.launcher.census.died(death);
         self.kernel = None;
         self.lodging.gone();
         self.shown.asked.send_replace(None);
@@ -336,13 +340,13 @@ async fn late(late: &mut Option<watch::Receiver<u64>>) {
 
 /// Resolves when the kernel, if there is one, has died or cannot be talked to any more; how it
 /// ended. It is dead then.
-async fn idle_end(kernel: Option<&Kernel>) -> String {
+async fn idle_end(kernel: Option<&Kernel>) -> (String, Death) {
     let Some(kernel) = kernel else { return std::future::pending().await };
     tokio::select! {
-        exit = kernel.body.exited() => exit.to_string(),
+        exit = kernel.body.exited() => (exit.to_string(), Death::of(exit)),
         gone = kernel.client.gone() => {
             kernel.body.killed().await;
-            gone.to_string()
+            (gone.to_string(), Death::Lost)
         }
     }
 }

@@ -18,6 +18,7 @@ pub use super::failure::LaunchError;
 use super::{
     LaunchSettings, SessionSettings, Source,
     body::Body,
+    census::Census,
     isolate::{self, Tried},
     left::{self, Place},
     plan::{Plan, Program, set},
@@ -31,7 +32,7 @@ use super::{
     trusted::Trusted,
 };
 use crate::{
-    base::ids::SessionName,
+    base::{ids::SessionName, trace_context::TraceContext},
     jail::{self, Process, choose::Choice},
     kernel::{
         Client, Info,
@@ -86,6 +87,8 @@ pub struct Launcher {
     pub room: Room,
     /// What gives kernels more than their program.
     pub services: Vec<Arc<dyn Service>>,
+    /// Counts them.
+    pub census: Census,
 }
 
 /// A kernel that answers.
@@ -130,6 +133,8 @@ pub(super) struct Wish<'a> {
     pub(super) says: &'a watch::Sender<String>,
     /// Under which claim, where others may want the session.
     pub(super) claim: Option<Claim<'a>>,
+    /// The trace that the start belongs to.
+    pub(super) trace: Option<&'a TraceContext>,
 }
 
 /// The claim under which a kernel is started, and the file that its server has locked.
@@ -199,12 +204,23 @@ impl Facts {
 impl Launcher {
     /// Starts a kernel, as it is wished.
     pub(super) async fn start_anew(&self, wish: &Wish<'_>) -> Result<Kernel, LaunchError> {
-        let Wish { from, workspace, says, .. } = *wish;
-        let name = match from {
+        let name = match wish.from {
             Source::File(file) => return self.attach(file).await,
             Source::Spec(name) => Some(name),
             Source::Settings => self.kernel.as_ref(),
         };
+        let started = self.start_named(name, wish).await;
+        self.census.started(started.is_ok());
+        started
+    }
+
+    /// Starts a kernel of that name, or the Python of the settings.
+    async fn start_named(
+        &self,
+        name: Option<&String>,
+        wish: &Wish<'_>,
+    ) -> Result<Kernel, LaunchError> {
+        let Wish { workspace, says, .. } = *wish;
         let place = self.room.place()?;
         let program = match self.spec(name)? {
             Some(spec) if spec.ipykernel().is_none() => Program::Other(spec),
@@ -235,7 +251,7 @@ impl Launcher {
         wire: Wire,
         wish: &Wish<'_>,
     ) -> Result<Kernel, LaunchError> {
-        let Wish { session, workspace, .. } = *wish;
+        let Wish { session, workspace, trace, .. } = *wish;
         record::make_folder(&self.notebook, workspace);
         let run = Run::make().map_err(LaunchError::Run)?;
         if let Some(claim) = &wish.claim {
@@ -245,7 +261,7 @@ impl Launcher {
         let seen = jail.seen_run(&run.outer);
         let connection = Connection::prepare(&run.outer, &seen, &run.inner, wire)
             .map_err(LaunchError::Connection)?;
-        let mut environment = self.variables(&jail);
+        let mut environment = self.variables(&jail, program, trace);
         let gifts = self.given(&run, &jail, &mut environment).await?;
         let plan = program.plan(&run, &jail, environment).map_err(LaunchError::Run)?;
         tracing::debug!(%session, ?wire, level = %jail.level, command = ?plan.command, "starting a kernel");

@@ -8,6 +8,7 @@ pub mod asking;
 mod attach;
 mod body;
 mod cell;
+pub mod census;
 mod change;
 mod claim;
 mod clock;
@@ -330,6 +331,12 @@ impl Sandboxes {
     pub fn installed_kernels(&self) -> Vec<String> {
         let all = spec::list(&spec::folders(&self.launcher.prefixes()));
         all.into_iter().map(|spec| spec.name).collect()
+    }
+
+    /// How many kernels were started and how they ended, of all users.
+    #[must_use]
+    pub fn census(&self) -> census::Counted {
+        self.launcher.census.look()
     }
 
     /// Process ids of the kernels that wait for a session.

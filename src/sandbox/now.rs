@@ -16,7 +16,7 @@ impl CellRun {
         match self.phase() {
             Phase::Queued => "queued",
             Phase::Running { .. } => "running",
-            Phase::Over(outcome) => record::word(outcome.status),
+            Phase::Over(outcome) => outcome.status.word(),
             Phase::Failed(_) => "failed",
             Phase::Dropped => "withdrawn",
         }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Source,
+    census::{Census, Death},
     launch::{Kernel, LaunchError, Launcher, Wish},
 };
 use crate::{base::ids::SessionName, notebook::record};
@@ -92,7 +93,7 @@ impl Pool {
     }
 
     /// Ends those that are unfit, and with `all` those that are ready.
-    async fn clear(&self, all: bool) {
+    async fn clear(&self, all: bool, census: &Census) {
         let mut ends = std::mem::take(&mut self.shelf().unfit);
         if all {
             let ready = std::mem::take(&mut self.shelf().ready);
@@ -100,6 +101,7 @@ impl Pool {
         }
         for kernel in ends {
             kernel.end().await;
+            census.died(Death::Spare);
         }
     }
 }
@@ -149,7 +151,7 @@ pub(super) async fn tend(launcher: Arc<Launcher>, workspace: PathBuf, closing: C
     let filled = async {
         loop {
             pool.asked.notified().await;
-            pool.clear(false).await;
+            pool.clear(false, &launcher.census).await;
             while pool.shelf().ready.len() < launcher.settings.pool {
                 pool.room().await;
                 let started = start(&launcher, &workspace).await;
@@ -162,14 +164,14 @@ pub(super) async fn tend(launcher: Arc<Launcher>, workspace: PathBuf, closing: C
         () = closing.cancelled() => {}
         () = filled => {}
     }
-    pool.clear(true).await;
+    pool.clear(true, &launcher.census).await;
 }
 
 async fn start(launcher: &Launcher, workspace: &Path) -> Option<Kernel> {
     let session = SessionName::new("ready").ok()?;
     let says = watch::Sender::new(String::new());
     let from = &Source::Settings;
-    let wish = Wish { session: &session, from, workspace, says: &says, claim: None };
+    let wish = Wish { session: &session, from, workspace, says: &says, claim: None, trace: None };
     match launcher.start_anew(&wish).await {
         Ok(kernel) => Some(kernel),
         Err(error) => {

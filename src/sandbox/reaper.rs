@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    census::Death,
     left::{self, Place},
     registry::{Entry, RegistryError},
     run_folder,
@@ -34,11 +35,12 @@ pub(super) fn due(
     settings: &SessionSettings,
     born: Instant,
     used: Instant,
-) -> Option<(Instant, &'static str)> {
-    let expires = expires(settings, born).map(|at| (at, EXPIRED));
+) -> Option<(Instant, &'static str, Death)> {
+    let expires = expires(settings, born).map(|at| (at, EXPIRED, Death::Expired));
     let unused = settings.idle_timeout.map(Duration::from_secs_f64);
-    let unused = unused.and_then(|time| used.checked_add(time)).map(|at| (at, UNUSED));
-    [expires, unused].into_iter().flatten().min_by_key(|(at, _)| *at)
+    let unused = unused.and_then(|time| used.checked_add(time));
+    let unused = unused.map(|at| (at, UNUSED, Death::Unused));
+    [expires, unused].into_iter().flatten().min_by_key(|(at, ..)| *at)
 }
 
 /// When a kernel's life-time is over.
@@ -149,7 +151,7 @@ mod tests {
         let used = born + Duration::from_secs(100);
         let check = |idle_timeout, max_age, expected: Option<(u64, &str)>| {
             let settings = SessionSettings { idle_timeout, max_age, ..SessionSettings::default() };
-            let got = due(&settings, born, used).map(|(at, why)| ((at - born).as_secs(), why));
+            let got = due(&settings, born, used).map(|(at, why, _)| ((at - born).as_secs(), why));
             assert_eq!(got, expected, "{settings:?}");
         };
         check(None, None, None);

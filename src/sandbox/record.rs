@@ -10,10 +10,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{
-    cell::{CellRun, Outcome},
-    course::Status,
-};
+use super::cell::{CellRun, Outcome};
 use crate::{
     base::ids::SessionName,
     kernel::{Info, event::Representation, output::Whole},
@@ -134,7 +131,7 @@ fn cell(run: &CellRun, outcome: &Outcome, settings: &Settings) -> Cell {
         source: run.cell.code.clone(),
         description: run.cell.description.clone(),
         execution_count: count,
-        status: word(outcome.status).to_owned(),
+        status: outcome.status.word().to_owned(),
         started: outcome.started,
         duration: outcome.duration,
         generation: outcome.generation,
@@ -150,19 +147,6 @@ fn cell(run: &CellRun, outcome: &Outcome, settings: &Settings) -> Cell {
 /// What a cell has put out, with at most `text` bytes of text and `most` bytes of representations.
 pub(super) fn outputs(run: &CellRun, text: u64, most: u64, count: Option<u64>) -> Vec<Output> {
     run.output.whole(text, most).into_iter().map(|one| output(one, count)).collect()
-}
-
-/// How it ended.
-pub(super) fn word(status: Status) -> &'static str {
-    match status {
-        Status::Ok => "ok",
-        Status::Error => "error",
-        Status::Timeout => "timeout",
-        Status::Interrupted => "interrupted",
-        Status::Cancelled => "cancelled",
-        Status::KernelDied => "kernel_died",
-        Status::Unseen => "unseen",
-    }
 }
 
 fn output(whole: Whole, count: Option<u64>) -> Output {

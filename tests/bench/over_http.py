@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -97,11 +98,25 @@ def served(binary, data):
             process.wait()
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def peer(port):
     process = subprocess.Popen([sys.executable, "-c", PEER, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(5)
+        while not listens(port):
+            if process.poll() is not None:
+                raise SystemExit("the peer has ended")
+            time.sleep(0.05)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         process.terminate()
@@ -116,24 +131,28 @@ def row(name, middle, late, rates=()):
 
 async def main(binary, calls=200):
     calls = int(calls)
-    print("| way | p50 ms | p99 ms | " + " | ".join(f"calls/s, {n} clients" for n in CLIENTS) + " |")
-    print("|---|" + "---|" * (2 + len(CLIENTS)))
+    rates = (f"calls/s, {n} client{'s' if n > 1 else ''}" for n in CLIENTS)
+    print("| way | p50 ms | p99 ms | " + " | ".join(rates) + " |")
+    print("|---|" + "---:|" * (2 + len(CLIENTS)))
     with tempfile.TemporaryDirectory() as data, tempfile.TemporaryDirectory() as workspace:
         env = {**os.environ, **FREE, "HUSK_DATA_DIR": data}
         parameters = StdioServerParameters(
             command=binary, args=["--python", sys.executable], env=env, cwd=workspace
         )
         async with Client(stdio_client(parameters)) as client:
-            row("husk, stdio", *await latency(client, calls))
+            one = await latency(client, calls)
+            row("husk, stdio", *one, [await rate(lambda: contextlib.nullcontext(client), 1, calls)])
     with tempfile.TemporaryDirectory() as data, served(binary, data) as at:
         for name, mode in (("husk, HTTP 2025-11-25", "legacy"), ("husk, HTTP 2026-07-28", "auto")):
             connect = lambda: Client(f"http://{at}/mcp", mode=mode)
             async with connect() as client:
                 one = await latency(client, calls)
             row(name, *one, [await rate(connect, n, calls) for n in CLIENTS])
-        async with Client(sse_client(f"http://{at}/sse"), mode="legacy") as client:
-            row("husk, SSE", *await latency(client, calls))
-    with peer(8971) as url:
+        connect = lambda: Client(sse_client(f"http://{at}/sse"), mode="legacy")
+        async with connect() as client:
+            one = await latency(client, calls)
+        row("husk, SSE", *one, [await rate(connect, n, calls) for n in CLIENTS])
+    with peer(free_port()) as url:
         connect = lambda: Client(url, mode="legacy")
         async with connect() as client:
             one = await latency(client, calls, "run")

@@ -1,7 +1,7 @@
-// Judges husk with the official TypeScript MCP client: node node_client.mjs HUSK_BINARY [ARG…], or a URL
+// Judges husk with the official TypeScript MCP clients: node node_client.mjs HUSK_BINARY [ARG…], or URL [modern]
 //
-// A URL that ends with /sse is of the older transport.
-// This client speaks the era of `initialize`. Prints one line of JSON: {"ok": true, …} and exits 0, or
+// A URL that ends with /sse is of the older transport. The client speaks the era of `initialize`, or with `modern` the
+// stateless one, for which there is another client. Prints one line of JSON: {"ok": true, …} and exits 0, or
 // {"ok": false, "wrong": …} and exits 1. The kernel's interpreter is HUSK_TEST_PYTHON.
 import { createRequire } from "node:module";
 
@@ -34,6 +34,11 @@ time.sleep(30)
 `;
 const SOON = 5_000; // ms: what an agent should wait at most for its next cell after a cancelled one
 
+const ME = { name: "husk-node-judge", version: "1" };
+const STATELESS = "2026-07-28";
+const MODERN = new URL("../../target/test-node/node_modules/@modelcontextprotocol/client/dist/index.mjs", import.meta.url);
+const Modern = process.argv[3] === "modern" ? await import(MODERN) : undefined;
+
 class Wrong extends Error {}
 
 function expect(fact, what, got) {
@@ -42,10 +47,13 @@ function expect(fact, what, got) {
 
 async function main([binary, ...args]) {
   const seen = { client: `node sdk ${require("./node_modules/@modelcontextprotocol/sdk/package.json").version}` };
-  const client = new Client({ name: "husk-node-judge", version: "1" });
+  const modern = args[0] === "modern" && binary.startsWith("http");
+  const client = modern ? new Modern.Client(ME, { versionNegotiation: { mode: { pin: STATELESS } } }) : new Client(ME);
+  if (modern) withOptionsLast(client);
   let verdict;
   try {
-    await client.connect(server(binary, args, seen));
+    await client.connect(modern ? new Modern.StreamableHTTPClientTransport(new URL(binary)) : server(binary, args, seen));
+    if (modern) seen.protocol = client.getNegotiatedProtocolVersion();
     await judge(client, seen);
     verdict = { ok: true, ...seen };
   } catch (failure) {
@@ -54,6 +62,12 @@ async function main([binary, ...args]) {
   await client.close();
   console.log(JSON.stringify(verdict));
   process.exitCode = verdict.ok ? 0 : 1;
+}
+
+// The newer client takes no schema of a result between a request and its options.
+function withOptionsLast(client) {
+  const call = client.callTool.bind(client);
+  client.callTool = (request, _schema, options) => call(request, options);
 }
 
 function server(target, args, seen) {
@@ -83,7 +97,7 @@ function launched(command, args) {
 }
 
 async function judge(client, seen) {
-  seen.server = client.getServerVersion().name;
+  seen.server = client.getServerVersion()?.name;
   await toolsAreThere(client, seen);
   await stateLasts(client);
   await anExceptionIsAnError(client);

@@ -377,3 +377,19 @@ for n in range(5_000): print(f'{{n:04}}' + 'x' * 995, flush=True)"
     let answer = host.result(id);
     assert_eq!(answer.structured()["output"]["text_bytes"], 5_000_006, "{answer:?}");
 }
+
+#[test]
+fn a_kernel_of_another_language_has_the_trace_of_the_call_that_started_it() {
+    let mut host = start(Some("bash"), |jupyter| install(jupyter, "bash", &BASH_ARGV, json!({})));
+    let trace = |digit: &str| format!("00-{}-00f067aa0b1902b7-01", digit.repeat(32));
+    let mut told = |digit: &str| {
+        let params = json!({"name": "notebook_run_cell", "_meta": {"traceparent": trace(digit)},
+            "arguments": {"code": "echo \"trace: $TRACEPARENT\"", "session": "fresh"}});
+        host.call("tools/call", params).to_string()
+    };
+    // Its environment is its own from then on.
+    for digit in ["a", "b"] {
+        let text = told(digit);
+        assert!(text.contains(&format!("trace: {}", trace("a"))), "{text}");
+    }
+}

@@ -47,3 +47,4 @@ mod tasks;
 mod tenants;
 mod tidy;
 mod tokens;
+mod traced;

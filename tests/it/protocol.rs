@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{host::Host, repository};
+use crate::support::{
+    asked::{ERAS, HANDSHAKE, STATELESS},
+    host::Host,
+    repository,
+};
 
 #[test]
 fn every_revision_with_a_handshake_is_served() {
@@ -185,4 +189,59 @@ fn usage_counts_calls_by_tool() {
     assert_eq!(usage["by_tool"][0]["tool"], "notebook_run_cell");
     assert_eq!(usage["by_tool"][0]["faults"], 1);
     assert!(usage["total"]["tokens"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn logging_is_not_offered_and_nothing_is_logged_to_hosts() {
+    for era in ERAS {
+        let mut host = Host::launch(&["--log", "trace"]);
+        let offered = if era == HANDSHAKE {
+            host.initialize(era)["capabilities"].take()
+        } else {
+            host.introduce(era, &json!({}));
+            host.call("server/discover", json!({}))["result"]["capabilities"].take()
+        };
+        assert!(offered["tools"].is_object() && offered["logging"].is_null(), "{offered}");
+        let refused = host.call("logging/setLevel", json!({ "level": "debug" }));
+        assert_eq!(refused["error"]["code"], -32601, "{era}: {refused}");
+        // Nor where a request asks for it, as the stateless revision has it.
+        let call = json!({ "name": "notebook_run_cell", "arguments": { "code": "1/0" },
+            "_meta": { "io.modelcontextprotocol/logLevel": "debug" } });
+        assert_eq!(host.call("tools/call", call)["result"]["isError"], true);
+        let messages = host.messages_so_far();
+        let logs = |message: &Value| message["method"] == "notifications/message";
+        assert!(!messages.iter().any(logs), "{messages:?}");
+    }
+}
+
+#[test]
+fn lists_that_never_change_may_be_kept_and_those_of_a_user_may_not() {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": STATELESS,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
+    });
+    let mut host = Host::launch(&[]);
+    let mut hints = |method: &str| {
+        let result = host.call(method, json!({ "_meta": meta }))["result"].take();
+        (result["ttlMs"].as_u64(), result["cacheScope"].as_str().map(str::to_owned))
+    };
+    for method in ["tools/list", "prompts/list", "resources/templates/list"] {
+        assert_eq!(hints(method), (Some(300_000), Some("public".to_owned())), "{method}");
+    }
+    assert_eq!(hints("resources/list"), (Some(0), Some("private".to_owned())));
+    // Elder hosts know nothing of it.
+    let mut elder = Host::start(&[]);
+    assert!(elder.call("tools/list", json!({}))["result"]["ttlMs"].is_null());
+}
+
+#[test]
+fn the_server_teaches_how_a_notebook_is_used() {
+    let mut host = Host::launch(&[]);
+    let told = host.initialize(HANDSHAKE)["instructions"].as_str().unwrap().to_owned();
+    for rule in ["small cells", "Read an error", "notebook_wait_cell"] {
+        assert!(told.contains(rule), "{told}");
+    }
+    // Each conversation pays for it.
+    assert!(told.len() < 600, "{} bytes", told.len());
 }

@@ -55,7 +55,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("pulldown_cmark", &["cli"]),
     ("terminal_size", &["cli"]),
     ("unicode_width", &["cli"]),
-    ("rustls", &["llm", "mcp"]),
+    ("rustls", &["llm", "mcp", "telemetry"]),
+    ("opentelemetry", &["mcp", "telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("tracing_opentelemetry", &["mcp", "telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

@@ -11,6 +11,8 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use crate::base::secret::Secret;
+
 /// A tool server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -29,8 +31,8 @@ pub enum Way {
         command: PathBuf,
         /// Its arguments.
         args: Vec<String>,
-        /// Variables beside those that it inherits.
-        env: BTreeMap<String, String>,
+        /// Variables beside those that it inherits; keys are among them.
+        env: BTreeMap<String, Secret>,
         /// The folder in which it starts.
         folder: Option<PathBuf>,
     },
@@ -38,8 +40,8 @@ pub enum Way {
     Http {
         /// Its address.
         url: String,
-        /// Headers of every request.
-        headers: BTreeMap<String, String>,
+        /// Headers of every request; keys are among them.
+        headers: BTreeMap<String, Secret>,
     },
 }
 
@@ -173,12 +175,13 @@ fn table(
     members: &Map<String, Value>,
     name: &str,
     variable: Variable<'_>,
-) -> Result<BTreeMap<String, String>, Fault> {
+) -> Result<BTreeMap<String, Secret>, Fault> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
         Some(Value::Object(items)) => {
-            let item =
-                |(key, item): (&String, &Value)| Ok((key.clone(), text(key, item, variable)?));
+            let item = |(key, item): (&String, &Value)| {
+                Ok((key.clone(), Secret::new(text(key, item, variable)?)))
+            };
             items.iter().map(item).collect()
         }
         Some(_) => Err(Fault(format!("`{name}` is no object of texts"))),
@@ -230,10 +233,11 @@ mod tests {
         let Way::Stdio { command, args, env, folder } = &wanted[0].way else { panic!() };
         assert_eq!(command, Path::new("npx"));
         assert_eq!(args, &["-y", "server", "/srv"]);
-        assert_eq!((env.get("A").map(String::as_str), folder), (Some("1"), &None));
+        assert_eq!((env.get("A").map(Secret::reveal), folder), (Some("1"), &None));
         let Way::Http { url, headers } = &wanted[1].way else { panic!() };
         assert_eq!(url, "https://a.example/mcp");
-        assert_eq!(headers.get("Authorization").unwrap(), "Bearer secret");
+        assert_eq!(headers.get("Authorization").unwrap().reveal(), "Bearer secret");
+        assert!(!format!("{wanted:?}").contains("secret"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::{
     Handler, ServerError,
     config::{Wanted, Way},
 };
-use crate::llm;
+use crate::{base::secret::Secret, llm};
 
 /// Longest message in bytes; the same as husk's own server has.
 const LONGEST_MESSAGE: usize = 256 << 20;
@@ -119,7 +119,7 @@ fn spawn(wanted: &Wanted) -> Result<(Child, Words), ServerError> {
             command.env_remove(name);
         },
     );
-    command.envs(env);
+    command.envs(env.iter().map(|(name, value)| (name, value.reveal())));
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
@@ -159,13 +159,13 @@ async fn hear(name: String, stderr: impl AsyncRead + Unpin, heard: Arc<Mutex<Vec
 fn over_http(
     wanted: &Wanted,
     url: &str,
-    headers: &BTreeMap<String, String>,
+    headers: &BTreeMap<String, Secret>,
 ) -> Result<impl Transport<RoleClient> + 'static, ServerError> {
     let failed = |why: String| ServerError::Address { name: wanted.name.clone(), why };
-    let header = |(name, value): (&String, &String)| {
+    let header = |(name, value): (&String, &Secret)| {
         let bad = || failed(format!("`{name}` is no header, or its value none of one"));
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| bad())?;
+        let mut value = HeaderValue::from_str(value.reveal()).map_err(|_| bad())?;
         value.set_sensitive(true);
         Ok::<_, ServerError>((header, value))
     };

@@ -205,6 +205,7 @@ impl Attacker<'_> {
             timeout: LONGEST,
             asks: false,
             budgeted: false,
+            trace: None,
         };
         let outcome = self.sandboxes.run(&self.session, cell).await?;
         let output = self.sandboxes.cells(&self.session).pop().map(|run| run.output.show(None));

@@ -40,12 +40,12 @@ pub enum TokenError {
         source: io::Error,
     },
     /// What is in it.
-    #[error("`{}` holds no tokens as `husk token new` writes them; mend it, or remove it and make new ones", path.display())]
+    #[error("`{}` holds no tokens as `husk token new` writes them ({why}); mend it, or remove it and make new ones", path.display())]
     Broken {
         /// Where.
         path: PathBuf,
-        /// Why not.
-        source: Box<toml::de::Error>,
+        /// Why not; what the file holds is not shown.
+        why: String,
     },
     /// Others could let themselves in.
     #[error("others may write to `{}`; take that away with `chmod go-w`", .0.display())]
@@ -204,7 +204,10 @@ fn stamp(path: &Path) -> Result<Stamp, TokenError> {
 
 fn read(path: &Path) -> Result<Vec<Kept>, TokenError> {
     let text = fs::read_to_string(path).map_err(failed("read", path))?;
-    let broken = |source| TokenError::Broken { path: path.to_owned(), source: Box::new(source) };
+    let broken = |error: toml::de::Error| TokenError::Broken {
+        path: path.to_owned(),
+        why: error.message().to_owned(),
+    };
     toml::from_str::<Content>(&text).map(|content| content.token).map_err(broken)
 }
 

@@ -103,6 +103,12 @@ impl Reply {
         }
     }
 
+    /// Whether it is an error to the model.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
     /// The same, compared with other answers in this form.
     #[must_use]
     pub fn compared_by(mut self, form: Arc<Form>) -> Self {

@@ -114,7 +114,7 @@ fn attending(
     (session, source, mut cell, wait): Understood,
     listener: Option<&Arc<dyn Listener>>,
 ) -> Result<(Attending, Claim, bool), Box<Reply>> {
-    let Call { request, resumed, identity, twin, .. } = call;
+    let Call { request, resumed, identity, twin, trace, .. } = call;
     let wait = wait.unwrap_or_else(|| attend::default_wait(&context, &request));
     if let Some(resumed) = resumed {
         let attending = Attending::resumed(context, request, resumed, wait);
@@ -124,6 +124,7 @@ fn attending(
         return Ok((Attending { from: Some(0), may_be_task: true, ..attending }, claim, false));
     }
     cell.asks = Way::of(&request) != Way::None;
+    cell.trace = trace;
     let queue = || {
         let (source, identity) = (source.as_ref(), Some(&identity));
         context.sandboxes.queue(&session, source, identity, cell, listener)
@@ -161,6 +162,7 @@ fn understood(context: &Context, arguments: JsonObject) -> Result<Understood, De
         timeout: timeout.unwrap_or_else(|| context.sandboxes.default_timeout()),
         asks: false,
         budgeted: false,
+        trace: None,
     };
     let (session, file) = super::session_or_file(context, args.session.as_deref())?;
     let cell = within_budget(context, &session, cell);

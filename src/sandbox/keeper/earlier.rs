@@ -57,6 +57,7 @@ pub(super) fn follow(session: &SessionName, shown: &Shown, left: &LeftCell) -> A
         timeout: left.timeout.saturating_sub(ran),
         asks: true,
         budgeted: false,
+        trace: None,
     };
     let run = Arc::new(CellRun::new(session.clone(), 0, cell, shown));
     shown.earlier.send_replace(Some(Arc::clone(&run)));

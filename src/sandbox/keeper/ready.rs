@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Keeper, earlier};
 use crate::{
+    base::trace_context::TraceContext,
     kernel::Execution,
     sandbox::{
         inspect::Asked,
@@ -19,11 +20,12 @@ use crate::{
 };
 
 impl Keeper {
-    /// Sees to it that a kernel runs, and that it runs nothing.
-    pub(super) async fn ready(&mut self) -> Result<(), Failed> {
+    /// Sees to it that a kernel runs, and that it runs nothing; `trace` is the one of the call that
+    /// needs it.
+    pub(super) async fn ready(&mut self, trace: Option<&TraceContext>) -> Result<(), Failed> {
         // A kernel that was found again may run a cell, and end with it.
         while self.kernel.is_none() {
-            let execution = self.start().await?;
+            let execution = self.start(trace).await?;
             if let Some(execution) = execution {
                 self.finish_earlier(execution).await;
             }
@@ -32,7 +34,7 @@ impl Keeper {
     }
 
     /// Comes to a kernel; the cell that it runs, if it was found again.
-    async fn start(&mut self) -> Result<Option<Execution>, Failed> {
+    async fn start(&mut self, trace: Option<&TraceContext>) -> Result<Option<Execution>, Failed> {
         self.happened(Happened::StartBegan);
         let workspace = self.shown.snapshot.borrow().workspace.clone();
         let wish = Wish {
@@ -41,6 +43,7 @@ impl Keeper {
             workspace: &workspace,
             says: &self.shown.says,
             claim: None,
+            trace,
         };
         let (name, shown) = (&self.name, &self.shown);
         let follow = |cell: &LeftCell| earlier::follow(name, shown, cell);
@@ -79,6 +82,9 @@ impl Keeper {
         self.kernel = Some(kernel);
         if !found {
             self.life.follows(generation.saturating_sub(1), lost);
+        }
+        if found {
+            self.launcher.census.found();
         }
         self.happened(if found { Happened::Found(generation) } else { Happened::Ready });
         let (keep, own) = (self.lodging.keep(), self.lodging.own().map(str::to_owned));

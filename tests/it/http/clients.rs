@@ -30,12 +30,17 @@ fn the_official_python_client_is_served_in_both_eras_and_over_the_older_transpor
 }
 
 #[test]
-fn the_official_typescript_client_is_served_over_both_transports() {
+fn the_official_typescript_clients_are_served_in_both_eras_and_over_the_older_transport() {
     let served = Served::start(&["--sse"]);
-    for url in [served.url(), format!("http://{}/sse", served.at)] {
+    let (http, sse) = (served.url(), format!("http://{}/sse", served.at));
+    for (arguments, protocol) in [
+        (&[http.as_str()][..], "2025-11-25"),
+        (&[http.as_str(), "modern"], "2026-07-28"),
+        (&[sse.as_str()], "2025-11-25"),
+    ] {
         let mut command = Command::new(node());
-        command.arg(repository().join("tests/clients/node_client.mjs")).arg(url);
-        judge(command);
+        command.arg(repository().join("tests/clients/node_client.mjs")).args(arguments);
+        assert_eq!(judge(command)["protocol"], protocol, "{arguments:?}");
     }
 }
 

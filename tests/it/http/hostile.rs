@@ -128,3 +128,34 @@ fn a_client_that_sends_or_reads_nothing_is_given_up() {
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || deaf.message()));
     assert!(read.is_err(), "all of it came to a client that did not read");
 }
+
+#[test]
+fn a_client_that_reads_slowly_gets_all_of_it_and_holds_nobody_up() {
+    let served = Served::start(&[]);
+    let mut client = served.client(None);
+    client.run("main", "print('x' * 12_000_000)");
+    let uri = "husk://sessions/main/cells/c1/output?from=0&to=12000000";
+    let read = json!({"jsonrpc": "2.0", "id": 9, "method": "resources/read",
+        "params": {"uri": uri}});
+    let body = read.to_string();
+    let mut head = format!("POST /mcp HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", served.at);
+    for line in client.headers() {
+        head.push_str(&format!("{line}\r\n"));
+    }
+    head.push_str("Content-Type: application/json\r\n");
+    head.push_str("Accept: application/json, text/event-stream\r\n");
+    let mut slow = TcpStream::connect(&served.at).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(slow, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut other = served.client(None);
+    let (mut piece, mut count) = (vec![0; 64 << 10], 0);
+    for n in 0..20 {
+        count += slow.read(&mut piece).unwrap();
+        assert_eq!(other.run("other", &format!("print({n})")), format!("{n}\n"));
+    }
+    assert!(count < 12_000_000, "it was no slow reader: {count}");
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    assert!(count + rest.len() > 12_000_000, "{count} and {}", rest.len());
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the answer has no end");
+}

@@ -6,8 +6,11 @@ mod clients;
 mod conformance;
 mod crowd;
 mod ends;
+#[cfg(feature = "otel")]
+mod exported;
 mod hostile;
 mod oauth;
+mod secrets;
 mod tenants;
 mod view;
 mod watched;

@@ -38,6 +38,11 @@ impl Served {
 
     /// The same with this data folder.
     pub(crate) fn start_in(data: TempDir, args: &[&str]) -> Self {
+        Self::start_with(data, args, &[])
+    }
+
+    /// The same with these variables beside.
+    pub(crate) fn start_with(data: TempDir, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let workspace = tempfile::tempdir().unwrap();
         let mut child = husk()
             .args(["serve", "--http", "127.0.0.1:0", "--python"])
@@ -52,6 +57,7 @@ impl Served {
                 ("HUSK_SESSIONS_KEEP_ALIVE", "0"),
             ])
             .env("HUSK_DATA_DIR", data.path())
+            .envs(variables.iter().copied())
             .current_dir(workspace.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -64,6 +70,7 @@ impl Served {
             let mut said = String::new();
             for line in stderr.lines().map_while(Result::ok) {
                 said.push_str(&line);
+                said.push('\n');
                 // After the first nobody listens.
                 let _ = sender.send(line);
             }
@@ -227,6 +234,11 @@ impl Answer {
                 return Some((name, data));
             }
         }
+    }
+
+    /// Whether anything more comes, if only a sign of life: what comes is read.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.lines_of_event(&mut String::new(), &mut String::new()).is_some()
     }
 
     /// Reads one event, also one without data, for its id.

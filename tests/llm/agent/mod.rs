@@ -13,12 +13,15 @@ mod tools;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use husk::agent::{
-    Agent, Parts, Settings,
-    approve::Approve,
-    event::{Ended, Event, ToolResult},
-    server::config::{Wanted, Way},
-    toolbox::Toolbox,
+use husk::{
+    agent::{
+        Agent, Parts, Settings,
+        approve::Approve,
+        event::{Ended, Event, ToolResult},
+        server::config::{Wanted, Way},
+        toolbox::Toolbox,
+    },
+    base::secret::Secret,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +43,7 @@ fn judge(name: &str) -> Wanted {
     let way = Way::Stdio {
         command: python(),
         args: vec![tool_server()],
-        env: BTreeMap::from([("GIVEN".to_owned(), "yes".to_owned())]),
+        env: BTreeMap::from([("GIVEN".to_owned(), Secret::new("yes".to_owned()))]),
         folder: None,
     };
     Wanted { name: name.to_owned(), way }

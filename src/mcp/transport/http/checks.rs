@@ -19,8 +19,11 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Door, connection::Peer};
-use crate::mcp::auth::{Caller, NotAdmitted, Scope, scope};
+use super::{Door, connection::Peer, held};
+use crate::{
+    base::secret::Secret,
+    mcp::auth::{Caller, NotAdmitted, Scope, scope},
+};
 
 /// What pages may read of answers beside what all may.
 const EXPOSED: &str = "mcp-session-id, www-authenticate, retry-after";
@@ -62,10 +65,7 @@ pub(super) async fn checked(
     let mut response = if page.is_some() && request.method() == Method::OPTIONS {
         preflight(request.headers())
     } else {
-        match admitted(&door, request).await {
-            Ok(request) => next.run(request).await,
-            Err(refusal) => refusal,
-        }
+        served(&door, request, next).await
     };
     if let Some(page) = page {
         let headers = response.headers_mut();
@@ -75,6 +75,22 @@ pub(super) async fn checked(
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     response
+}
+
+/// What the caller is answered, if the request passes the rest of the checks.
+async fn served(door: &Arc<Door>, request: Request, next: Next) -> Response {
+    let authorization = text(request.headers(), AUTHORIZATION).unwrap_or_default();
+    let authorization = Secret::new(authorization.to_owned());
+    let request = match admitted(door, request).await {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
+    let caller = request.extensions().get::<Caller>().cloned();
+    let answer = next.run(request).await;
+    match caller {
+        Some(caller) => held::by(door, caller, authorization, answer),
+        None => answer,
+    }
 }
 
 pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

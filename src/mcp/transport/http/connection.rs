@@ -20,7 +20,7 @@ const HEAD_BYTES: usize = 64 << 10;
 
 /// From where a request comes: the address of TCP's other end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) Option<IpAddr>);
+pub(in crate::mcp) struct Peer(pub(in crate::mcp) Option<IpAddr>);
 
 /// How connections are served.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use super::{Door, checks, tenants::Tenant};
 use crate::{
     guard::tally::{BOUNDS, Told},
     mcp::auth::{Caller, Scope},
-    sandbox::Snapshot,
+    sandbox::{Snapshot, census::Counted},
 };
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -35,7 +35,9 @@ fn told(door: &Door) -> String {
     let mut page = Page::default();
     // One tally for all users: the guards are shared.
     if let Some(tenant) = all.first() {
-        calls(&mut page, &tenant.server.context().guards.tally.look());
+        let context = tenant.server.context();
+        calls(&mut page, &context.guards.tally.look());
+        counted(&mut page, &context.sandboxes.census());
     }
     let of = |tenant: &Arc<Tenant>| tenant.server.context().sandboxes.status(None);
     kernels(&mut page, &all.iter().flat_map(of).collect::<Vec<_>>());
@@ -95,14 +97,29 @@ fn kernels(page: &mut Page, all: &[Snapshot]) {
         page.line("husk_sessions", &[("state", state)], f64::from(count));
     }
     let sum = |of: fn(&Snapshot) -> u64| all.iter().map(of).sum::<u64>() as f64;
-    let started = sum(|it| it.generation);
-    page.one("husk_kernels_started", "gauge", "Kernels that the sessions have had", started);
-    let cells = sum(|it| it.cells);
-    page.one("husk_cells_run", "gauge", "Cells that the sessions have run", cells);
     let queued = sum(|it| it.queued as u64);
     page.one("husk_queued_cells", "gauge", "Cells that wait", queued);
     let memory = sum(|it| it.usage.map_or(0, |usage| usage.memory_bytes));
     page.one("husk_kernel_memory_bytes", "gauge", "Memory of all kernels", memory);
+}
+
+/// What has happened to kernels and cells, of all users.
+fn counted(page: &mut Page, told: &Counted) {
+    for (name, help, label, counts) in [
+        (
+            "husk_kernel_starts_total",
+            "Starts of kernels, by what came of them",
+            "outcome",
+            &told.starts,
+        ),
+        ("husk_kernel_deaths_total", "Kernels that have ended, by why", "cause", &told.deaths),
+        ("husk_cells_total", "Cells that have ended, by how", "status", &told.cells),
+    ] {
+        page.family(name, "counter", help);
+        for (word, count) in counts {
+            page.line(name, &[(label, *word)], *count as f64);
+        }
+    }
 }
 
 /// Text in Prometheus' format. Names and labels are husk's own words, which need no escapes.

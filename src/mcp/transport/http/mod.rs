@@ -9,9 +9,11 @@ mod admin;
 #[cfg(feature = "http")]
 mod checks;
 #[cfg(feature = "http")]
-mod connection;
+pub(in crate::mcp) mod connection;
 #[cfg(feature = "http")]
 mod ends;
+#[cfg(feature = "http")]
+mod held;
 pub mod listen;
 #[cfg(feature = "http")]
 mod metrics;

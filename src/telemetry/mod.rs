@@ -1,5 +1,10 @@
-//! Logs: on stderr only, since stdout belongs to MCP.
+//! Logs: on stderr only, since stdout belongs to MCP; and with the feature `otel` spans to a collector.
 
+#[cfg(feature = "otel")]
+mod otlp;
+
+#[cfg(feature = "otel")]
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, LevelFilter, filter_fn},
@@ -45,6 +50,32 @@ pub fn start(filter: &str, reader: Reader) -> Result<(), BadFilter> {
         Reader::Person => lines.without_time().boxed(),
     };
     let filter = parsed.and(no_messages);
-    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    let registry = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(not(feature = "otel"))]
+    let _ = registry.try_init();
+    #[cfg(feature = "otel")]
+    exporting(registry);
     Ok(())
+}
+
+/// The same, with spans to a collector. What is wrong with that stands in no server's way.
+#[cfg(feature = "otel")]
+fn exporting<S>(registry: S)
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    let (layer, why) = match otlp::layer() {
+        Ok(layer) => (layer, None),
+        Err(why) => (None, Some(why)),
+    };
+    let _ = registry.with(layer).try_init();
+    if let Some(why) = why {
+        tracing::warn!(error = &why as &dyn std::error::Error, "traces");
+    }
+}
+
+/// Sends what has not been sent yet, at the end of the process; blocks for two seconds at most.
+pub fn end() {
+    #[cfg(feature = "otel")]
+    otlp::end();
 }
