@@ -17,6 +17,7 @@ use crate::{
         Context, Server,
         audit::Audit,
         auth::{Doorman, Principal, oauth::verify::Verifier, tokens::TokenFile},
+        guest::Guest,
         transport::{
             http::{Houses, listen::Address, serve::Http},
             local::Local,
@@ -56,6 +57,7 @@ struct Building {
     room: Room,
     audit: Option<Audit>,
     services: Arc<Services>,
+    guest: Option<Guest>,
 }
 
 impl Building {
@@ -97,7 +99,7 @@ impl Building {
     }
 
     fn furnished(&self, config: &Config, rooms: super::Rooms) -> Context {
-        super::furnished(
+        let mut own = super::furnished(
             config,
             rooms,
             self.session.clone(),
@@ -105,7 +107,9 @@ impl Building {
             Some((self.keeping.clone(), None)),
             self.room.clone(),
             self.audit.clone(),
-        )
+        );
+        own.guest = self.guest.clone();
+        own
     }
 }
 
@@ -119,11 +123,15 @@ impl Houses for Building {
     }
 }
 
-/// Serves MCP at `address` until a signal comes.
+/// Serves MCP at `address` until a signal comes, with what a guest has beside husk's own.
 ///
 /// # Errors
 /// [`AppError`].
-pub async fn serve(config: &Config, address: &Address) -> Result<(), AppError> {
+pub async fn serve(
+    config: &Config,
+    address: &Address,
+    guest: Option<Guest>,
+) -> Result<(), AppError> {
     jail::raise_open_files();
     jail::hide_from_others();
     let data = config.data_dir().map_err(AppError::Data)?;
@@ -140,13 +148,13 @@ pub async fn serve(config: &Config, address: &Address) -> Result<(), AppError> {
     let keeping = keeping(config, &data, &opened);
     let sweeper = sweeper(config, keeping.clone());
     let guards = guards(config);
-    let ledger = Ledger::open(opened.clone(), guards.clone());
+    let ledger = Ledger::open(opened.clone(), guards.clone(), guest.clone());
     let room = Room::of(config.http.max_kernels);
     let (audit, writer) = super::audit(config)?;
     let services = Arc::new(Services::open(config)?);
     let kept = Arc::clone(&services);
-    let building =
-        Building { config: config.clone(), guards, keeping, session, room, audit, services };
+    let config = config.clone();
+    let building = Building { config, guards, keeping, session, room, audit, services, guest };
     serve_in(http, building, asks, stop).await?;
     if let Some(services) = Arc::into_inner(kept) {
         services.close().await;

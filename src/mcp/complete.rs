@@ -2,13 +2,36 @@
 //!
 //! Only what the caller has is offered, so a name that is completed is never another's.
 
-use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
+use rmcp::{
+    ErrorData, RoleServer,
+    model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference},
+    service::RequestContext,
+};
 
-use super::{Context, prompts::SESSION};
+use super::{Context, prompts, prompts::SESSION, resources};
 use crate::base::ids::SessionName;
 
 /// What the argument may become.
-pub(super) fn complete(context: &Context, request: &CompleteRequestParams) -> CompleteResult {
+///
+/// # Errors
+/// What a guest says of what is its own.
+pub(super) async fn complete(
+    context: &Context,
+    asked: CompleteRequestParams,
+    request: RequestContext<RoleServer>,
+) -> Result<CompleteResult, ErrorData> {
+    let is_own = match &asked.r#ref {
+        Reference::Prompt(prompt) => prompts::is_own(&prompt.name),
+        Reference::Resource(resource) => resources::is_own(&resource.uri),
+        _ => true,
+    };
+    match context.guest().filter(|_| !is_own) {
+        Some(guest) => guest.complete(asked, request).await,
+        None => Ok(of_own(context, &asked)),
+    }
+}
+
+fn of_own(context: &Context, request: &CompleteRequestParams) -> CompleteResult {
     let typed = request.argument.value.as_str();
     let known = match (&request.r#ref, request.argument.name.as_str()) {
         (_, SESSION) => sessions(context),

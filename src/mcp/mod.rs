@@ -9,9 +9,11 @@ mod ask;
 mod attend;
 pub mod audit;
 pub mod auth;
+mod call;
 mod changes;
 pub mod client;
 mod complete;
+pub mod guest;
 mod identity;
 mod order;
 mod progress;
@@ -31,26 +33,26 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
-        CompleteResult, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams,
-        GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InputResponses,
-        JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-        ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter, Tool,
-        UnsubscribeRequestParams, UpdateTaskParams,
+        CompleteResult, CustomNotification, CustomRequest, CustomResult, GetPromptRequestParams,
+        GetPromptResponse, GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult,
+        Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListSkillsResult, ListToolsResult, PaginatedRequestParams,
+        ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+        SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
-use tower::{Service, ServiceExt};
-use tracing::Instrument;
 
 use crate::{
-    base::{canon::Form, ids::SessionName},
-    guard::{self, Answer, Guards, Stack, ToolCall},
-    sandbox::{Attended, Sandboxes},
+    base::ids::SessionName,
+    guard::{self, Guards, Stack, ToolCall},
+    sandbox::Sandboxes,
 };
 
+use call::{Call, Payload};
 use changes::Connection;
-use order::Ticket;
+use guest::{Hosted, joined};
 use reply::Reply;
 
 const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Variables and imports stay between calls \
@@ -72,20 +74,22 @@ pub struct Context {
     /// Who calls.
     pub principal: Arc<str>,
     /// How results are compared.
-    results: Arc<Form>,
+    results: reply::Compared,
     /// Whether a call may name the connection file of a kernel that somebody else started.
     pub allow_attach: bool,
     /// Questions of cells that hosts were given to ask.
     pub pending: ask::Pending,
     /// Where calls are written down.
     pub audit: Option<audit::Audit>,
+    /// What stands beside husk's own tools, resources and prompts.
+    pub guest: Option<guest::Guest>,
 }
 
 impl Context {
     /// A context in which nothing was called yet.
     #[must_use]
     pub fn new(sandboxes: Sandboxes, default_session: SessionName, guards: Guards) -> Self {
-        let results = Arc::new(reply::compared(guards.trails.settings()));
+        let results = reply::Compared::new(guards.trails.settings());
         Self {
             sandboxes,
             default_session,
@@ -95,26 +99,13 @@ impl Context {
             allow_attach: false,
             pending: ask::Pending::default(),
             audit: None,
+            guest: None,
         }
     }
-}
 
-/// What the innermost service gets of a call.
-struct Payload {
-    tool: &'static tools::Definition,
-    call: Call,
-}
-
-/// A tool call as the tools get it.
-struct Call {
-    arguments: JsonObject,
-    request: RequestContext<RoleServer>,
-    /// Set when the call comes back with the answer to a question.
-    resumed: Option<(String, InputResponses)>,
-    /// How it is known again.
-    identity: guard::dedup::once::Identity,
-    /// The cell of the call that it repeats.
-    twin: Option<Attended>,
+    fn guest(&self) -> Option<&dyn Hosted> {
+        self.guest.as_ref().map(guest::Guest::handler)
+    }
 }
 
 /// The MCP server. Cloning it is cheap; clones share everything.
@@ -134,12 +125,7 @@ impl Server {
     pub fn new(context: Arc<Context>) -> Self {
         let inner = {
             let context = Arc::clone(&context);
-            tower::service_fn(move |call: ToolCall<Payload>| {
-                let Payload { tool, call } = call.payload;
-                let reply = (tool.run)(Arc::clone(&context), call);
-                let results = Arc::clone(&context.results);
-                async move { Ok(reply.await.compared_by(results)) }
-            })
+            tower::service_fn(move |call: ToolCall<Payload>| call.payload.run(&context))
         };
         let stack = guard::stack(inner, &context.guards);
         let tools = Arc::new(tools::ALL.iter().map(|tool| tool.describe()).collect());
@@ -163,6 +149,10 @@ impl Server {
     pub fn context(&self) -> &Arc<Context> {
         &self.context
     }
+
+    fn guest(&self) -> Option<&dyn Hosted> {
+        self.context.guest()
+    }
 }
 
 impl ServerHandler for Server {
@@ -178,40 +168,48 @@ impl ServerHandler for Server {
             .enable_resources_subscribe()
             .enable_tasks()
             .build();
-        ServerConfig::new(capabilities)
+        let own = ServerConfig::new(capabilities)
             .with_server_info(implementation)
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(INSTRUCTIONS);
+        match self.guest() {
+            Some(guest) => joined::info(own, guest.info()),
+            None => own,
+        }
     }
 
     async fn list_tools(
         &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools.to_vec()))
+        joined::list_tools(self.guest(), self.tools.to_vec(), page, context).await
     }
 
     async fn list_resources(
         &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::all(&self.context)))
+        joined::list_resources(self.guest(), resources::all(&self.context), page, context).await
     }
 
     async fn list_resource_templates(
         &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
+        let own = resources::templates();
+        joined::list_resource_templates(self.guest(), own, page, context).await
     }
 
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        if let Some(guest) = self.guest().filter(|_| !resources::is_own(&request.uri)) {
+            return guest.read_resource(request, context).await;
+        }
         let context = Arc::clone(&self.context);
         let read = move || resources::read(&context, &request.uri);
         let read = tokio::task::spawn_blocking(read).await;
@@ -221,17 +219,20 @@ impl ServerHandler for Server {
 
     async fn list_prompts(
         &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(prompts::all()))
+        joined::list_prompts(self.guest(), prompts::all(), page, context).await
     }
 
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
+        if let Some(guest) = self.guest().filter(|_| !prompts::is_own(&request.name)) {
+            return guest.get_prompt(request, context).await;
+        }
         let context = Arc::clone(&self.context);
         // It may read a notebook from disk.
         let get = move || prompts::get(&context, &request.name, request.arguments);
@@ -243,30 +244,65 @@ impl ServerHandler for Server {
     async fn complete(
         &self,
         request: CompleteRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Ok(complete::complete(&self.context, &request))
+        complete::complete(&self.context, request, context).await
+    }
+
+    async fn set_level(
+        &self,
+        request: guest::Level,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        guest::or_nobody(self.guest(), "logging/setLevel")?.set_level(request, context).await
     }
 
     async fn subscribe(
         &self,
         request: SubscribeRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.connection.subscribe(request.uri)
+        match self.guest().filter(|guest| !resources::is_own(&request.uri) && guest.subscribes()) {
+            Some(guest) => guest.subscribe(request, context).await,
+            None => self.connection.subscribe(request.uri),
+        }
     }
 
     async fn unsubscribe(
         &self,
         request: UnsubscribeRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.connection.unsubscribe(&request.uri);
-        Ok(())
+        match self.guest().filter(|guest| !resources::is_own(&request.uri) && guest.subscribes()) {
+            Some(guest) => guest.unsubscribe(request, context).await,
+            None => {
+                self.connection.unsubscribe(&request.uri);
+                Ok(())
+            }
+        }
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.connection.forward(self.context.sandboxes.changes(), context.peer);
+        self.connection.forward(self.context.sandboxes.changes(), context.peer.clone());
+        if let Some(guest) = self.guest() {
+            guest.initialized(context).await;
+        }
+    }
+
+    async fn on_roots_list_changed(&self, context: NotificationContext<RoleServer>) {
+        if let Some(guest) = self.guest() {
+            guest.roots_changed(context).await;
+        }
+    }
+
+    async fn on_custom_notification(
+        &self,
+        notification: CustomNotification,
+        context: NotificationContext<RoleServer>,
+    ) {
+        if let Some(guest) = self.guest() {
+            guest.notified(notification, context).await;
+        }
     }
 
     fn accepted_subscription_filter(
@@ -278,38 +314,71 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.connection.listen(self.context.sandboxes.changes(), &context).await;
-        Ok(())
+        let (sink, given_up) = (context.sink().clone(), context.request_context().ct.clone());
+        let own = self.connection.listen(self.context.sandboxes.changes(), sink, given_up);
+        let Some(guest) = self.guest() else {
+            own.await;
+            return Ok(());
+        };
+        tokio::select! {
+            () = own => Ok(()),
+            ended = guest.listen(context) => ended,
+        }
     }
 
     async fn get_task(
         &self,
         request: GetTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        task::get(&self.context, &request.task_id).await
+        task::get(&self.context, request, context).await
     }
 
     async fn update_task(
         &self,
         request: UpdateTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        task::update(&self.context, &request.task_id, request.input_responses)
+        task::update(&self.context, request, context).await
     }
 
     async fn cancel_task(
         &self,
         request: CancelTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        task::cancel(&self.context, &request.task_id)
+        task::cancel(&self.context, request, context).await
+    }
+
+    async fn list_skills(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        guest::or_nobody(self.guest(), "skills/list")?.list_skills(page, context).await
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        guest::or_nobody(self.guest(), "skills/get")?.get_skill(request, context).await
+    }
+
+    async fn read_resource_directory(
+        &self,
+        request: ReadResourceDirectoryRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceDirectoryResult, ErrorData> {
+        let guest = guest::or_nobody(self.guest(), "resources/directory/read")?;
+        guest.read_resource_directory(request, context).await
     }
 
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         if self.is_user && request.method == reset::METHOD {
             return reset::reset(&self.context.guards, &request);
@@ -317,11 +386,12 @@ impl ServerHandler for Server {
         if self.is_user && request.method == stop::METHOD {
             return stop::stop(&self.context.sandboxes, &request).await;
         }
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
+        guest::or_nobody(self.guest(), &request.method)?.on_custom_request(request, context).await
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.tools.iter().find(|tool| tool.name == name).cloned()
+        let own = self.tools.iter().find(|tool| tool.name == name).cloned();
+        own.or_else(|| self.guest()?.tool(name))
     }
 
     async fn call_tool(
@@ -329,52 +399,8 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = tools::ALL.into_iter().find(|tool| tool.name == request.name) else {
-            return Err(unknown_tool(&request.name));
-        };
-        let arguments = request.arguments.unwrap_or_default();
-        let responses = request.input_responses.unwrap_or_default();
-        let resumed = request.request_state.map(|state| (state, responses));
-        in_turn(tool, resumed.is_some(), &context).await;
-        let trace = trace::TraceId::of(&context);
-        let span = trace::span(tool.name, &context, trace.as_ref());
-        let call = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
-            Ok(call) => call,
-            Err(denial) => return Ok(Reply::denied(denial).into()),
-        };
-        let code = call.payload.call.arguments.get("code").and_then(serde_json::Value::as_str);
-        let audit = self.context.audit.as_ref();
-        let mut entry = audit.map(|audit| audit.begin(&call.who, tool.name, code, trace.as_ref()));
-        let mut stack = self.stack.clone();
-        let reply = stack.ready().await?.call(call).instrument(span).await?;
-        if let Some(entry) = &mut entry {
-            entry.ends(reply.ending(), reply.denied_by());
-        }
-        Ok(reply.into())
+        self.call(request, context).await
     }
-}
-
-/// Waits until a call that has to come in order may go on; lets the others pass one that has no place,
-/// or whose tool needs none.
-async fn in_turn(tool: &tools::Definition, resumed: bool, context: &RequestContext<RoleServer>) {
-    let Some(ticket) = context.extensions.get::<Ticket>() else { return };
-    if !tool.in_order || resumed {
-        ticket.pass();
-        return;
-    }
-    tokio::select! {
-        () = ticket.turn() => {}
-        () = context.ct.cancelled() => {}
-    }
-}
-
-fn unknown_tool(name: &str) -> ErrorData {
-    let known: Vec<&str> = tools::ALL.iter().map(|tool| tool.name).collect();
-    let name: String = name.chars().take(80).collect();
-    ErrorData::invalid_params(
-        format!("no tool named `{name}`; there are {}", known.join(", ")),
-        None,
-    )
 }
 
 /// How long a call that only looks may take.

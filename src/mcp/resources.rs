@@ -30,6 +30,11 @@ pub(super) fn notebook_uri(session: &SessionName) -> String {
     format!("husk://sessions/{session}/notebook")
 }
 
+/// Whether only husk may have a resource, or a template, of that name.
+pub(super) fn is_own(uri: &str) -> bool {
+    uri.starts_with("husk:") || uri.starts_with("ui://husk/")
+}
+
 /// The notebooks of all sessions that have one.
 pub(super) fn all(context: &Context) -> Vec<Resource> {
     let resource = |session: &SessionName| {
