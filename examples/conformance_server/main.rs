@@ -13,6 +13,7 @@ mod plain;
 mod prompts;
 mod resources;
 mod rounds;
+mod skills;
 mod tasks;
 mod tools;
 
@@ -28,11 +29,13 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
-        CompleteResult, CompletionInfo, GetPromptRequestParams, GetPromptResponse, GetTaskParams,
-        GetTaskResult, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
-        ReadResourceResponse, Reference, ServerCapabilities, ServerConfig, SubscribeRequestParams,
-        Tool, UnsubscribeRequestParams, UpdateTaskParams,
+        CompleteResult, CompletionInfo, GetPromptRequestParams, GetPromptResponse,
+        GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult, JsonObject,
+        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult,
+        ListToolsResult, PaginatedRequestParams, ReadResourceDirectoryRequestParams,
+        ReadResourceDirectoryResult, ReadResourceRequestParams, ReadResourceResponse, Reference,
+        ServerCapabilities, ServerConfig, SubscribeRequestParams, Tool, UnsubscribeRequestParams,
+        UpdateTaskParams,
     },
     service::{RequestContext, SubscriptionContext},
     task_manager::TaskManager,
@@ -102,6 +105,7 @@ impl ServerHandler for Fixtures {
             .enable_tools()
             .enable_tool_list_changed()
             .enable_tasks()
+            .enable_skills_with_directory_read()
             .build();
         ServerConfig::new(capabilities)
     }
@@ -168,6 +172,26 @@ impl ServerHandler for Fixtures {
                 tracing::debug!(%error, "a listener is not told");
             }
         }
+    }
+
+    async fn list_skills(&self, _: Page, _: Request) -> Result<ListSkillsResult, ErrorData> {
+        Ok(ListSkillsResult::with_all_items(skills::all()))
+    }
+
+    async fn get_skill(
+        &self,
+        params: GetSkillRequestParams,
+        _: Request,
+    ) -> Result<GetSkillResult, ErrorData> {
+        skills::get(&params.uri).map(GetSkillResult::new)
+    }
+
+    async fn read_resource_directory(
+        &self,
+        params: ReadResourceDirectoryRequestParams,
+        _: Request,
+    ) -> Result<ReadResourceDirectoryResult, ErrorData> {
+        skills::directory(&params.uri).map(ReadResourceDirectoryResult::with_all_items)
     }
 
     async fn list_prompts(&self, _: Page, _: Request) -> Result<ListPromptsResult, ErrorData> {

@@ -6,7 +6,7 @@ use rmcp::{
 };
 use serde_json::json;
 
-use crate::plain::IMAGE;
+use crate::{plain::IMAGE, skills};
 
 pub(crate) fn all() -> Vec<Resource> {
     let resource = |uri: &str, about: &str, mime: &str| {
@@ -15,6 +15,7 @@ pub(crate) fn all() -> Vec<Resource> {
     vec![
         resource("test://static-text", "A text", "text/plain"),
         resource("test://static-binary", "An image", "image/png"),
+        skills::resource(),
         resource("test://watched-resource", "A text to which hosts subscribe", "text/plain"),
     ]
 }
@@ -39,10 +40,11 @@ pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
                 json!({"id": id, "templateTest": true, "data": format!("Data for ID: {id}")});
             ResourceContents::text(told.to_string(), uri).with_mime_type("application/json")
         }
-        _ => {
-            let why = format!("no resource `{uri}`");
-            return Err(ErrorData::resource_not_found(why, Some(json!({"uri": uri}))));
-        }
+        _ => skills::read(uri).ok_or_else(|| unknown(uri))?,
     };
     Ok(ReadResourceResult::new(vec![contents]))
+}
+
+fn unknown(uri: &str) -> ErrorData {
+    ErrorData::resource_not_found(format!("no resource `{uri}`"), Some(json!({"uri": uri})))
 }
