@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use husk::mcp::guest;
 use rmcp::{
     ErrorData,
     model::{
@@ -48,6 +49,7 @@ pub(crate) async fn call(
                 .with_mime_type("application/json"),
             ),
         ],
+        "who_calls" => text(guest::caller(request).name()),
         "test_error_handling" => {
             let why = text("This tool intentionally returns an error for testing");
             return Ok(CallToolResult::error(why).into());

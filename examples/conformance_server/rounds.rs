@@ -55,11 +55,11 @@ pub(crate) fn call(
             None => ask([name_of_user()?], None),
         },
         "sampling" => match response(responses, "capital_question") {
-            Some(answer) => done(format!("The model says: {}", answer["content"]["text"])),
+            Some(answer) => done(format!("The model says: {}", told(answer, "/content/text"))),
             None => ask([model("capital_question", "What is the capital of France?")], None),
         },
         "list_roots" => match response(responses, "client_roots") {
-            Some(answer) => done(format!("Roots: {}", answer["roots"])),
+            Some(answer) => done(format!("Roots: {}", told(answer, "/roots"))),
             None => ask([roots()], None),
         },
         "request_state" | "tampered_state" => match round {
@@ -137,6 +137,11 @@ fn ask(
 /// What the client says to a question; what is no object is no answer.
 pub(crate) fn response<'a>(responses: Option<&'a InputResponses>, name: &str) -> Option<&'a Value> {
     responses?.get(name).filter(|answer| answer.is_object())
+}
+
+/// What is at that place of an answer.
+pub(crate) fn told<'a>(answer: &'a Value, place: &str) -> &'a Value {
+    answer.pointer(place).unwrap_or(&Value::Null)
 }
 
 /// A field of the form that the user has filled in.

@@ -110,7 +110,7 @@ async fn greeting(hello: String) -> Ended {
 async fn confirm(task: TaskContext, file: String) -> Ended {
     let (name, question) = rounds::confirmation().map_err(TaskExit::Error)?;
     let answer = task.request_input(name, question).await?;
-    Ok(said(format!("delete {file}: {}", answer["content"])))
+    Ok(said(format!("delete {file}: {}", rounds::told(&answer, "/content"))))
 }
 
 async fn two_at_once(task: TaskContext) -> Ended {
@@ -120,5 +120,7 @@ async fn two_at_once(task: TaskContext) -> Ended {
         rounds::user("two", "The second, please", "value").map_err(TaskExit::Error)?;
     let asked = (task.request_input(one, first), task.request_input(two, second));
     let (one, two) = tokio::join!(asked.0, asked.1);
-    Ok(said(format!("{} and {}", one?["content"], two?["content"])))
+    let (one, two) = (one?, two?);
+    let told = |answer| rounds::told(answer, "/content");
+    Ok(said(format!("{} and {}", told(&one), told(&two))))
 }

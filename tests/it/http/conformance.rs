@@ -11,7 +11,8 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
     clients::{installed, node},
@@ -87,11 +88,24 @@ fn the_scenarios_that_need_no_fixture_pass() {
 
 /// The fixtures on husk's stack, with all guards as they are, but for the bound on calls a minute: the
 /// suite calls faster than an agent does.
-fn fixtures() -> Served {
+fn fixtures(data: TempDir) -> Served {
     let mut command = Command::new(example());
     without_settings(&mut command);
     command.arg("127.0.0.1:0").env("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0");
-    Served::of(command, tempfile::tempdir().unwrap())
+    Served::of(command, data)
+}
+
+#[test]
+fn a_guest_is_told_who_calls_and_only_those_who_may_run_code_reach_it() {
+    let data = tempfile::tempdir().unwrap();
+    let alice = Served::token(&data, "alice", &[]);
+    let reader = Served::token(&data, "bob", &["notebook:read"]);
+    let served = fixtures(data);
+    let mut client = served.client(Some(&alice));
+    let told = client.call("who_calls", json!({}));
+    assert_eq!(told["content"][0]["text"], "token:alice", "{told}");
+    let call = json!({"name": "who_calls", "arguments": {}});
+    assert_eq!(served.client(Some(&reader)).request("tools/call", call).status, 403);
 }
 
 /// The example, as its source is now: who runs this test alone has not built it.
@@ -187,7 +201,7 @@ fn finding((name, _): Suite, scenario: &str, check: &Value) -> Option<(Finding, 
 
 /// All runs of a suite against one server: nothing is found but the exceptions, and all of them are.
 fn passes(which: Suite, runs: &[&[&str]]) {
-    let served = fixtures();
+    let served = fixtures(tempfile::tempdir().unwrap());
     let home = tempfile::tempdir().unwrap();
     let listed = output(suite(which, &["list", "--server"], home.path())).stdout;
     let listed = String::from_utf8(listed).unwrap();
