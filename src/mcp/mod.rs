@@ -171,10 +171,7 @@ impl ServerHandler for Server {
         let own = ServerConfig::new(capabilities)
             .with_server_info(implementation)
             .with_instructions(INSTRUCTIONS);
-        match self.guest() {
-            Some(guest) => joined::info(own, guest.info()),
-            None => own,
-        }
+        joined::info(own, self.guest())
     }
 
     async fn list_tools(
@@ -316,13 +313,9 @@ impl ServerHandler for Server {
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let (sink, given_up) = (context.sink().clone(), context.request_context().ct.clone());
         let own = self.connection.listen(self.context.sandboxes.changes(), sink, given_up);
-        let Some(guest) = self.guest() else {
-            own.await;
-            return Ok(());
-        };
         tokio::select! {
             () = own => Ok(()),
-            ended = guest.listen(context) => ended,
+            Some(ended) = guest::listen(self.guest(), context) => ended,
         }
     }
 

@@ -37,8 +37,7 @@ pub(super) fn created(run: &CellRun) -> CreateTaskResult {
     CreateTaskResult::new(task(run))
 }
 
-/// Whether it is husk's to tell of a task: of all where there is no guest, else of those with an id as cells
-/// have.
+/// The guest whose task that is: each that has no id as cells have.
 fn guest_of<'a>(context: &'a Context, id: &str) -> Option<&'a dyn Hosted> {
     context.guest().filter(|_| id.split(':').count() != 3)
 }

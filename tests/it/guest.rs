@@ -91,7 +91,7 @@ async fn host(guest: Guest) -> Host {
         workspace: Some(folder.path().to_owned()),
         ..Config::default()
     };
-    let mut context = Arc::into_inner(app::context(&config).unwrap()).unwrap();
+    let mut context = Arc::into_inner(app::context(&config).unwrap().0).unwrap();
     context.guest = Some(guest);
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let server = Server::new(Arc::new(context));

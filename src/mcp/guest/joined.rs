@@ -62,7 +62,14 @@ paged! {
 }
 
 /// What the server says of itself: husk's words, with what its guest can and tells.
-pub(in crate::mcp) fn info(mut own: ServerConfig, theirs: ServerConfig) -> ServerConfig {
+pub(in crate::mcp) fn info(own: ServerConfig, guest: Option<&dyn Hosted>) -> ServerConfig {
+    match guest {
+        Some(guest) => both(own, guest.info()),
+        None => own,
+    }
+}
+
+fn both(mut own: ServerConfig, theirs: ServerConfig) -> ServerConfig {
     own.capabilities = capabilities(own.capabilities, theirs.capabilities);
     if let Some(more) = theirs.instructions {
         let told = own.instructions.get_or_insert_default();
@@ -129,7 +136,7 @@ mod tests {
         assert_eq!(extensions.len(), 2, "{extensions:?}");
         assert_eq!(capabilities(own.clone(), ServerCapabilities::default()), own);
         let config = |told: &str| ServerConfig::default().with_instructions(told);
-        let told = info(config("ours"), config("theirs")).instructions;
+        let told = both(config("ours"), config("theirs")).instructions;
         assert_eq!(told.as_deref(), Some("ours\ntheirs"));
     }
 }

@@ -7,9 +7,12 @@
 //! # }
 //! ```
 //!
-//! `app::http::serve` takes one as well. The guest is reached by every transport; its tool calls pass all
-//! layers of [`crate::guard`] (so a panic is an answer, and a call that is cancelled is dropped), are
-//! counted by `usage` and written to the audit log. One handler serves all users: [`caller`] tells who asks.
+//! `app::http::serve` takes one as well. Kernels are started by the embedder's own program: its `main` begins
+//! with [`crate::jail::init::run_if_asked`], as `examples/conformance_server` shows.
+//!
+//! The guest is reached by every transport. Its tool calls pass all layers of [`crate::guard`], so that a panic
+//! is an answer and a call that is cancelled is dropped; they are counted by `usage` and written to the audit
+//! log. One handler serves all users: [`caller`] tells who asks.
 //!
 //! What husk has itself stays husk's: its tools and prompts, and what is named `husk:` or `ui://husk/`. A
 //! guest's tools are those that its `get_tool` knows (`#[tool_handler]` writes it); over HTTP they take the
@@ -145,6 +148,20 @@ impl dyn Hosted + '_ {
     pub(super) fn subscribes(&self) -> bool {
         let resources = self.info().capabilities.resources;
         resources.is_some_and(|resources| resources.subscribe == Some(true))
+    }
+}
+
+/// Lets a guest tell a client that listens; none where there is no guest, once the client listens no more.
+pub(super) async fn listen(
+    guest: Option<&dyn Hosted>,
+    context: SubscriptionContext,
+) -> Option<Result<(), ErrorData>> {
+    match guest {
+        Some(guest) => Some(guest.listen(context).await),
+        None => {
+            context.cancelled().await;
+            None
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     clients::{installed, node},
-    support::{repository, web::Served, without_settings},
+    support::{python, repository, web::Served, without_settings},
 };
 
 /// The longest that one run of a suite may take: far more than the fifteen seconds that it takes.
@@ -91,12 +91,13 @@ fn the_scenarios_that_need_no_fixture_pass() {
 fn fixtures(data: TempDir) -> Served {
     let mut command = Command::new(example());
     without_settings(&mut command);
-    command.arg("127.0.0.1:0").env("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0");
+    command.arg("127.0.0.1:0").env("HUSK_PYTHON", python());
+    command.env("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0");
     Served::of(command, data)
 }
 
 #[test]
-fn a_guest_is_told_who_calls_and_only_those_who_may_run_code_reach_it() {
+fn a_guest_is_told_who_calls_and_only_those_who_may_run_code_reach_it_beside_their_kernels() {
     let data = tempfile::tempdir().unwrap();
     let alice = Served::token(&data, "alice", &[]);
     let reader = Served::token(&data, "bob", &["notebook:read"]);
@@ -104,6 +105,8 @@ fn a_guest_is_told_who_calls_and_only_those_who_may_run_code_reach_it() {
     let mut client = served.client(Some(&alice));
     let told = client.call("who_calls", json!({}));
     assert_eq!(told["content"][0]["text"], "token:alice", "{told}");
+    // The program that has a guest starts kernels as husk does.
+    assert_eq!(client.run("main", "print(6 * 7)"), "42\n");
     let call = json!({"name": "who_calls", "arguments": {}});
     assert_eq!(served.client(Some(&reader)).request("tools/call", call).status, 403);
 }
