@@ -13,9 +13,9 @@ use husk::{
 use rmcp::{
     ErrorData, RoleClient, RoleServer, ServerHandler, ServiceExt,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, CancelledNotificationParam,
-        ClientRequest, ContentBlock, ListToolsResult, PaginatedRequestParams, Request,
-        ServerCapabilities, ServerConfig, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult,
+        CancelledNotificationParam, ClientRequest, ContentBlock, ListToolsResult,
+        PaginatedRequestParams, Request, ServerCapabilities, ServerConfig, Tool,
     },
     service::{PeerRequestOptions, RequestContext, RunningService, ServiceError},
 };
@@ -51,7 +51,8 @@ impl ServerHandler for Odd {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(NAMES.map(tool).to_vec()))
+        let all = ListToolsResult::with_all_items(NAMES.map(tool).to_vec());
+        Ok(all.with_ttl_ms(60_000).with_cache_scope(CacheScope::Public))
     }
 
     async fn call_tool(
@@ -116,7 +117,9 @@ fn code(error: &ServiceError) -> i32 {
 #[tokio::test]
 async fn what_a_guest_has_stands_behind_what_is_husks() {
     let host = host(Guest::new(Odd::default())).await;
-    let tools = host.client.list_all_tools().await.unwrap();
+    let page = host.client.list_tools(None).await.unwrap();
+    assert_eq!((page.ttl_ms, page.cache_scope), (None, None));
+    let tools = page.tools;
     let names: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
     assert_eq!(names[0], "notebook_run_cell");
     assert_eq!(names[names.len() - 5..], NAMES[..5], "{names:?}");

@@ -37,6 +37,8 @@ macro_rules! paged {
             joined.$items.retain(|theirs| own.iter().all(|ours| ours.$key != theirs.$key));
             if first {
                 joined.$items.splice(0..0, own);
+                // What a guest says of its own list must not let others keep a user's.
+                (joined.ttl_ms, joined.cache_scope) = (None, None);
             }
             Ok(joined)
         }

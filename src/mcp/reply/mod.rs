@@ -290,8 +290,10 @@ impl Answer for Reply {
     }
 
     fn late(after: Duration) -> Self {
-        let reason =
-            format!("husk gave up on this call after {} s; the cell was stopped", after.as_secs());
+        let reason = format!(
+            "husk gave up on this call after {} s; what it ran was stopped",
+            after.as_secs()
+        );
         let denial =
             Denial { by: "deadline", code: "deadline", reason, retry_after_s: None, hint: None };
         let cause = denial.reason.clone();
@@ -299,7 +301,7 @@ impl Answer for Reply {
     }
 
     fn cancelled() -> Self {
-        let reason = "cancelled by the caller; the cell was stopped".to_owned();
+        let reason = "cancelled by the caller; what it ran was stopped".to_owned();
         let denial =
             Denial { by: "caller", code: "cancelled", reason, retry_after_s: None, hint: None };
         Self::refusal(denial, Ending::GivenUp)

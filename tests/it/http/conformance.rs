@@ -189,7 +189,7 @@ fn run(which: Suite, url: &str, args: &[&str]) -> (BTreeSet<String>, Vec<(Findin
 fn finding((name, _): Suite, scenario: &str, check: &Value) -> Option<(Finding, String)> {
     let text = |member: &str| check[member].as_str().unwrap_or_default().to_owned();
     let status = text("status");
-    if status == "SUCCESS" || status == "INFO" {
+    if status == "SUCCESS" || (status == "INFO" && check["errorMessage"].is_null()) {
         return None;
     }
     let finding = Finding {
