@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use husk::mcp::guest;
+use husk::mcp::guest::{self, stream};
 use rmcp::{
     ErrorData,
     model::{
@@ -101,7 +101,11 @@ async fn slowly(name: &str, request: &Request) -> Result<Vec<ContentBlock>, Serv
                 tokio::time::sleep(STEP).await;
             }
         }
-        _ => tokio::time::sleep(STEP * 2).await,
+        _ => {
+            // Its client comes back for the answer, if it can.
+            stream::let_go(request);
+            tokio::time::sleep(STEP * 2).await;
+        }
     }
     Ok(vec![ContentBlock::text("done")])
 }

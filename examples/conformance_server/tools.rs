@@ -44,7 +44,7 @@ const WITHOUT_ARGUMENTS: &[(&str, &str)] = &[
     ("test_tool_with_logging", "Logs three times"),
     ("test_logging_tool", "Logs if the request asks for it"),
     ("test_tool_with_progress", "Tells its progress three times"),
-    ("test_reconnection", "Takes a moment"),
+    ("test_reconnection", "Lets its client go, and takes a moment"),
     ("test_trigger_tool_change", "Tells that the list of tools has changed"),
     ("test_trigger_prompt_change", "Tells that the list of prompts has changed"),
     ("test_missing_capability", "Needs a client with a model"),

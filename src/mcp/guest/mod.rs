@@ -12,7 +12,8 @@
 //!
 //! The guest is reached by every transport. Its tool calls pass all layers of [`crate::guard`], so that a panic
 //! is an answer and a call that is cancelled is dropped; they are counted by `usage` and written to the audit
-//! log. One handler serves all users: [`caller`] tells who asks.
+//! log. One handler serves all users: [`caller`] tells who asks. A call that takes long can let its client go
+//! (`stream::let_go`), which comes back for the answer.
 //!
 //! What husk has itself stays husk's: its tools and prompts, and what is named `husk:` or `ui://husk/`. A
 //! guest's tools are those that its `get_tool` knows (`#[tool_handler]` writes it); over HTTP they take the
@@ -20,6 +21,8 @@
 //! hosts that listen.
 
 pub(super) mod joined;
+#[cfg(feature = "http")]
+pub mod stream;
 
 use std::{
     borrow::Cow,
