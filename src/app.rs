@@ -33,6 +33,7 @@ use crate::{
         Context, Server,
         audit::{Audit, AuditError, Writer},
         auth::tokens,
+        guest::Guest,
         transport::{local::Local, stdio},
     },
     sandbox::{
@@ -102,7 +103,7 @@ pub enum AppError {
 /// [`AppError`] when a setting cannot be obeyed.
 pub fn context(config: &Config) -> Result<(Arc<Context>, Services), AppError> {
     let services = Services::open(config)?;
-    let context = context_that(config, None, None, services.of_this_user())?;
+    let context = context_that(config, None, None, services.of_this_user(), None)?;
     Ok((context, services))
 }
 
@@ -112,6 +113,7 @@ fn context_that(
     keeping: Option<Keeping>,
     audit: Option<Audit>,
     services: Vec<Arc<dyn Service>>,
+    guest: Option<Guest>,
 ) -> Result<Arc<Context>, AppError> {
     let session = match &config.session {
         Some(name) => SessionName::new(name).map_err(AppError::Session)?,
@@ -122,7 +124,9 @@ fn context_that(
     let keeping = keeping.map(|keeping| (keeping, unnamed));
     let common =
         Common { guards: guards(config), room: Room::default(), census: Census::default(), audit };
-    Ok(Arc::new(furnished(config, rooms, session, keeping, common)))
+    let mut own = furnished(config, rooms, session, keeping, common);
+    own.guest = guest;
+    Ok(Arc::new(own))
 }
 
 /// What all users of a server have in common.
@@ -265,11 +269,12 @@ fn is_no_workspace(folder: &Path) -> bool {
     folder == Path::new("/") || home.as_deref().is_some_and(same)
 }
 
-/// Serves MCP over standard input and output until the host goes or a signal comes.
+/// Serves MCP over standard input and output until the host goes or a signal comes, with what a guest has
+/// beside husk's own.
 ///
 /// # Errors
 /// [`AppError`].
-pub async fn serve(config: &Config) -> Result<(), AppError> {
+pub async fn serve(config: &Config, guest: Option<Guest>) -> Result<(), AppError> {
     jail::raise_open_files();
     jail::hide_from_others();
     let data = config.data_dir().map_err(AppError::Data)?;
@@ -278,14 +283,14 @@ pub async fn serve(config: &Config) -> Result<(), AppError> {
     let (audit, writer) = audit(config)?;
     let services = Services::open(config)?;
     let given = services.of_this_user();
-    let context = context_that(config, Some(keeping.clone()), audit, given)?;
+    let context = context_that(config, Some(keeping.clone()), audit, given, guest.clone())?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.
     if let Err(error) = context.sandboxes.warm(&context.default_session) {
         tracing::warn!(%error, "cannot start the first kernel");
     }
     let sweeper = sweeper(config, keeping);
-    let ledger = Ledger::open(opened.clone(), context.guards.clone());
+    let ledger = Ledger::open(opened.clone(), context.guards.clone(), guest);
     let server = Server::new(Arc::clone(&context));
     let local = Local::open(server.for_the_user());
     let served = stdio::serve(server, stop).await;

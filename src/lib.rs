@@ -31,8 +31,9 @@
 //!    (`husk run --attach`) come to the same server over [`mcp::transport::local`]. Over HTTP
 //!    (`mcp::transport::http`) a request first passes checks, [`mcp::auth`] says whose it is, and each
 //!    user has a server of their own.
-//! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`]; `mcp::trace` opens a span below
-//!    the caller's, and the trace goes on to the kernel; `mcp::identity` makes a
+//! 2. rmcp decodes it → [`mcp::Server`] finds the tool in [`mcp::tools`], or at an embedder's
+//!    [`mcp::guest`] (`mcp::call`); `mcp::trace` opens a span below the caller's, and the trace goes on
+//!    to the kernel; `mcp::identity` makes a
 //!    [`guard::ToolCall`] of it: who calls, what in canonical form ([`base::canon`]), at what price
 //!    ([`base::budget`]), and whether it is one that came before and is still under way.
 //! 3. The call passes the layers of [`guard`]: [`guard::trace`] meters,

@@ -15,6 +15,7 @@ use crate::{
     mcp::{
         Context, Server,
         auth::{Doorman, Principal, oauth::verify::Verifier, tokens::TokenFile},
+        guest::Guest,
         transport::{
             http::{Houses, listen::Address, serve::Http},
             local::Local,
@@ -51,6 +52,7 @@ struct Building {
     session: SessionName,
     common: Common,
     services: Arc<Services>,
+    guest: Option<Guest>,
 }
 
 impl Building {
@@ -92,13 +94,15 @@ impl Building {
     }
 
     fn furnished(&self, config: &Config, rooms: super::Rooms) -> Context {
-        super::furnished(
+        let mut own = super::furnished(
             config,
             rooms,
             self.session.clone(),
             Some((self.keeping.clone(), None)),
             self.common.clone(),
-        )
+        );
+        own.guest = self.guest.clone();
+        own
     }
 }
 
@@ -112,11 +116,15 @@ impl Houses for Building {
     }
 }
 
-/// Serves MCP at `address` until a signal comes.
+/// Serves MCP at `address` until a signal comes, with what a guest has beside husk's own.
 ///
 /// # Errors
 /// [`AppError`].
-pub async fn serve(config: &Config, address: &Address) -> Result<(), AppError> {
+pub async fn serve(
+    config: &Config,
+    address: &Address,
+    guest: Option<Guest>,
+) -> Result<(), AppError> {
     jail::raise_open_files();
     jail::hide_from_others();
     let data = config.data_dir().map_err(AppError::Data)?;
@@ -133,13 +141,14 @@ pub async fn serve(config: &Config, address: &Address) -> Result<(), AppError> {
     let keeping = keeping(config, &data, &opened);
     let sweeper = sweeper(config, keeping.clone());
     let guards = guards(config);
-    let ledger = Ledger::open(opened.clone(), guards.clone());
+    let ledger = Ledger::open(opened.clone(), guards.clone(), guest.clone());
     let room = Room::of(config.http.max_kernels);
     let (audit, writer) = super::audit(config)?;
     let services = Arc::new(Services::open(config)?);
     let kept = Arc::clone(&services);
     let common = Common { guards, room, census: Census::default(), audit };
-    let building = Building { config: config.clone(), keeping, session, common, services };
+    let config = config.clone();
+    let building = Building { config, keeping, session, common, services, guest };
     serve_in(http, building, asks, stop).await?;
     if let Some(services) = Arc::into_inner(kept) {
         services.close().await;

@@ -13,7 +13,7 @@ use super::registry::Opened;
 use crate::{
     base::backoff::Backoff,
     guard::{Guards, usage::Counts},
-    mcp::tools,
+    mcp::{guest::Guest, tools},
     store::{Arrival, Store, StoreError, TotalRow, UsageChanges, UsageRow},
 };
 
@@ -34,12 +34,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Begins to carry, in the background: a host that waits for its server does not wait for a disk.
-    pub(super) fn open(opened: Opened, guards: Guards) -> Self {
+    pub(super) fn open(opened: Opened, guards: Guards, guest: Option<Guest>) -> Self {
         // What is used from here on is collected.
         guards.accounts.load([]);
         guards.meter.load([]);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(carry(opened, guards, stop.clone()));
+        let task = tokio::spawn(carry(opened, guards, guest, stop.clone()));
         Self { stop, task }
     }
 
@@ -52,12 +52,12 @@ impl Ledger {
     }
 }
 
-async fn carry(opened: Opened, guards: Guards, stop: CancellationToken) {
+async fn carry(opened: Opened, guards: Guards, guest: Option<Guest>, stop: CancellationToken) {
     let store = match opened.get().await {
         Ok(store) => store,
         Err(error) => return warn(&error),
     };
-    if let Err(error) = load(store, &guards).await {
+    if let Err(error) = load(store, &guards, guest.as_ref()).await {
         warn(&error);
     }
     let mut failed = 0;
@@ -83,7 +83,7 @@ fn warn(error: &StoreError) {
 }
 
 /// What was used before.
-async fn load(store: &Store, guards: &Guards) -> Result<(), StoreError> {
+async fn load(store: &Store, guards: &Guards, guest: Option<&Guest>) -> Result<(), StoreError> {
     let minute = guards.accounts.minute(Instant::now());
     let used = store.usage_since(u64::from(minute.saturating_sub(59))).await?;
     guards.accounts.load(used.into_iter().filter_map(|row| {
@@ -96,8 +96,9 @@ async fn load(store: &Store, guards: &Guards) -> Result<(), StoreError> {
     );
     let totals = store.totals().await?.into_iter();
     guards.meter.load(totals.filter_map(|row| {
-        // A tool that there is no more.
-        let tool = tools::ALL.iter().find(|tool| tool.name == row.tool)?.name;
+        // Else a tool that there is no more.
+        let own = tools::ALL.iter().find(|tool| tool.name == row.tool).map(|tool| tool.name);
+        let tool = own.or_else(|| guest?.tool(&row.tool))?;
         let TotalRow { calls, tokens, faults, denied, joined, .. } = row;
         let counts = Counts { calls, tokens, faults, denied, joined };
         Some((row.principal.into(), tool, counts))

@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, config: &Config) -> super::Outcome {
                     "waiting for an MCP host on standard input; `husk --help` tells what else there is"
                 );
             }
-            Ok(runtime.block_on(app::serve(config)))
+            Ok(runtime.block_on(app::serve(config, None)))
         }
     };
     runtime.shutdown_timeout(LEFT_OVERS);
@@ -79,7 +79,7 @@ type Served = Result<Result<(), app::AppError>, &'static str>;
 
 #[cfg(feature = "http")]
 fn http(runtime: &tokio::runtime::Runtime, config: &Config, address: &Address) -> Served {
-    Ok(runtime.block_on(app::http::serve(config, address)))
+    Ok(runtime.block_on(app::http::serve(config, address, None)))
 }
 
 #[cfg(not(feature = "http"))]

@@ -13,7 +13,7 @@ use std::{
 use rmcp::{
     ErrorData, Peer, RoleServer,
     model::ResourceUpdatedNotificationParam,
-    service::{ServiceError, SubscriptionContext},
+    service::{ServiceError, SubscriptionSink},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -91,13 +91,13 @@ impl Connection {
     pub(super) async fn listen(
         &self,
         mut changes: Receiver<Change>,
-        context: &SubscriptionContext,
+        sink: SubscriptionSink,
+        given_up: CancellationToken,
     ) {
-        let sink = context.sink();
         loop {
             let change = tokio::select! {
                 change = changes.recv() => change,
-                () = context.cancelled() => return,
+                () = given_up.cancelled() => return,
                 () = self.gone.cancelled() => return,
             };
             let Some(told) = told(change) else { return };

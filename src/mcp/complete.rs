@@ -4,12 +4,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
+use rmcp::{
+    ErrorData, RoleServer,
+    model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference},
+    service::RequestContext,
+};
 use serde_json::Value;
 
 use super::{
-    Context,
+    Context, prompts,
     prompts::{KERNEL, SESSION},
+    resources,
 };
 use crate::base::ids::SessionName;
 
@@ -17,10 +22,26 @@ use crate::base::ids::SessionName;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the argument may become.
+///
+/// # Errors
+/// What a guest says of what is its own.
 pub(super) async fn complete(
     context: &Arc<Context>,
-    request: &CompleteRequestParams,
-) -> CompleteResult {
+    asked: CompleteRequestParams,
+    request: RequestContext<RoleServer>,
+) -> Result<CompleteResult, ErrorData> {
+    let is_own = match &asked.r#ref {
+        Reference::Prompt(prompt) => prompts::is_own(&prompt.name),
+        Reference::Resource(resource) => resources::is_own(&resource.uri),
+        _ => true,
+    };
+    match context.guest().filter(|_| !is_own) {
+        Some(guest) => guest.complete(asked, request).await,
+        None => Ok(of_own(context, &asked).await),
+    }
+}
+
+async fn of_own(context: &Arc<Context>, request: &CompleteRequestParams) -> CompleteResult {
     let typed = request.argument.value.as_str();
     let known = match (&request.r#ref, request.argument.name.as_str()) {
         (_, SESSION) => sessions(context),

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use rmcp::{
     RoleServer,
-    model::{InputResponses, JsonObject},
+    model::{CallToolRequestParams, InputResponses, JsonObject},
     service::RequestContext,
 };
 use serde_json::{Value, json};
 
 use super::{
-    Call, Context, Payload,
+    Context,
     ask::Way,
+    call::{Call, Payload},
+    guest::Guest,
     tools::{self, Definition},
 };
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
         budget,
         canon::{Digest, Form},
     },
-    guard::{Denial, Signature, ToolCall, Who, dedup::once::Identity},
+    guard::{Denial, Policy, Repeats, Signature, ToolCall, Who, dedup::once::Identity},
 };
 
 /// What of a tool's arguments does not count when calls are compared.
@@ -74,11 +76,47 @@ pub(super) fn tool_call(
         cost: arguments.values().map(|value| budget::tokens(&value.to_string())).sum(),
         deadline: (tool.deadline)(context, &arguments, Way::of(&request)),
         cancelled: request.ct.clone(),
-        payload: Payload {
+        payload: Payload::Own(
             tool,
-            call: Call { arguments, request, resumed, identity, twin, trace: None },
-        },
+            Box::new(Call { arguments, request, resumed, identity, twin, trace: None }),
+        ),
     })
+}
+
+/// Which guards the calls of a guest's tool pass: all.
+const OF_GUESTS: Policy =
+    Policy { repeats: Repeats::Judged, breaks: true, limited: true, runs: false };
+
+/// A call of a guest's tool as the layers get it. It belongs to the session of calls that name none: what
+/// its arguments mean only the guest knows.
+pub(super) fn guest_call(
+    context: &Context,
+    guest: &Guest,
+    tool: &'static str,
+    params: CallToolRequestParams,
+    request: RequestContext<RoleServer>,
+) -> ToolCall<Payload> {
+    let session = context.default_session.as_str().into();
+    // One that comes back with answers is another call than the one that was asked for them.
+    let said = json!({
+        "tool": tool,
+        "arguments": params.arguments,
+        "responses": params.input_responses,
+        "state": params.request_state,
+    });
+    let form = Form::without(&[]).keeping("arguments").keeping("responses");
+    ToolCall {
+        who: Who { principal: context.principal.clone(), session },
+        signature: Signature { tool, arguments: form.digest(&said) },
+        policy: OF_GUESTS,
+        attends: false,
+        may_repeat: request.meta.0.get(REPEAT) == Some(&Value::Bool(true)),
+        ran: Duration::ZERO,
+        cost: budget::tokens(&json!([params.arguments, params.input_responses]).to_string()),
+        deadline: guest.deadline(),
+        cancelled: request.ct.clone(),
+        payload: Payload::Guest(guest.clone(), Box::new((params, request))),
+    }
 }
 
 /// The digest of a call's arguments. Its session is no part of it: calls are compared within one.

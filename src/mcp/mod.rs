@@ -13,6 +13,7 @@ mod call;
 mod changes;
 pub mod client;
 mod complete;
+pub mod guest;
 mod identity;
 mod order;
 mod progress;
@@ -33,11 +34,12 @@ use std::{sync::Arc, time::Duration};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams,
-        CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode,
-        GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
-        InputResponses, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+        CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+        CompleteResult, CustomNotification, CustomRequest, CustomResult, GetPromptRequestParams,
+        GetPromptResponse, GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult,
+        Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListSkillsResult, ListToolsResult, PaginatedRequestParams,
+        ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
         ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
         SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
     },
@@ -45,15 +47,15 @@ use rmcp::{
 };
 
 use crate::{
-    base::{canon::Form, ids::SessionName, trace_context::TraceContext},
-    guard::{self, Answer, Guards, Stack, ToolCall},
-    sandbox::{Attended, Sandboxes},
+    base::ids::SessionName,
+    guard::{self, Guards, Stack, ToolCall},
+    sandbox::Sandboxes,
 };
 
+use call::{Call, Payload};
 use changes::Connection;
+use guest::{Hosted, joined};
 use reply::Reply;
-use tools::Definition;
-use trace::Traced;
 
 /// The rules of good use of a notebook, for the model.
 const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Three rules. \
@@ -62,9 +64,6 @@ const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Three rules. \
     state_lost. \
     2. Read an error and change something before you go on: the same cell gives the same error. \
     3. A cell that is still running goes on: follow it with notebook_wait_cell, do not run it again.";
-
-/// How long hosts may keep lists that are the same as long as this server runs, in milliseconds.
-const FRESH: u64 = 300_000;
 
 /// The principal of all who reach this server over standard input or this user's own socket.
 pub const LOCAL: &str = "local";
@@ -80,20 +79,22 @@ pub struct Context {
     /// Who calls.
     pub principal: Arc<str>,
     /// How results are compared.
-    results: Arc<Form>,
+    results: reply::Compared,
     /// Whether a call may name the connection file of a kernel that somebody else started.
     pub allow_attach: bool,
     /// Questions of cells that hosts were given to ask.
     pub pending: ask::Pending,
     /// Where calls are written down.
     pub audit: Option<audit::Audit>,
+    /// What stands beside husk's own tools, resources and prompts.
+    pub guest: Option<guest::Guest>,
 }
 
 impl Context {
     /// A context in which nothing was called yet.
     #[must_use]
     pub fn new(sandboxes: Sandboxes, default_session: SessionName, guards: Guards) -> Self {
-        let results = Arc::new(reply::compared(guards.trails.settings()));
+        let results = reply::Compared::new(guards.trails.settings());
         Self {
             sandboxes,
             default_session,
@@ -103,28 +104,13 @@ impl Context {
             allow_attach: false,
             pending: ask::Pending::default(),
             audit: None,
+            guest: None,
         }
     }
-}
 
-/// What the innermost service gets of a call.
-struct Payload {
-    tool: &'static Definition,
-    call: Call,
-}
-
-/// A tool call as the tools get it.
-struct Call {
-    arguments: JsonObject,
-    request: RequestContext<RoleServer>,
-    /// Set when the call comes back with the answer to a question.
-    resumed: Option<(String, InputResponses)>,
-    /// How it is known again.
-    identity: guard::dedup::once::Identity,
-    /// The cell of the call that it repeats.
-    twin: Option<Attended>,
-    /// The trace that it belongs to.
-    trace: Option<TraceContext>,
+    fn guest(&self) -> Option<&dyn Hosted> {
+        self.guest.as_ref().map(guest::Guest::handler)
+    }
 }
 
 /// The MCP server. Cloning it is cheap; clones share everything.
@@ -144,12 +130,7 @@ impl Server {
     pub fn new(context: Arc<Context>) -> Self {
         let inner = {
             let context = Arc::clone(&context);
-            tower::service_fn(move |call: ToolCall<Payload>| {
-                let Payload { tool, call } = call.payload;
-                let reply = (tool.run)(Arc::clone(&context), call);
-                let results = Arc::clone(&context.results);
-                async move { Ok(reply.await.compared_by(results)) }
-            })
+            tower::service_fn(move |call: ToolCall<Payload>| call.payload.run(&context))
         };
         let stack = guard::stack(inner, &context.guards);
         let tools = Arc::new(tools::ALL.iter().map(|tool| tool.describe()).collect());
@@ -173,6 +154,10 @@ impl Server {
     pub fn context(&self) -> &Arc<Context> {
         &self.context
     }
+
+    fn guest(&self) -> Option<&dyn Hosted> {
+        self.context.guest()
+    }
 }
 
 impl ServerHandler for Server {
@@ -189,56 +174,53 @@ impl ServerHandler for Server {
             .enable_resources_subscribe()
             .enable_tasks()
             .build();
-        ServerConfig::new(capabilities)
+        let own = ServerConfig::new(capabilities)
             .with_server_info(implementation)
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(INSTRUCTIONS);
+        joined::info(own, self.guest())
     }
 
     async fn list_tools(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = match view::is_shown_by(context.client_capabilities().as_ref()) {
+        let own = match view::is_shown_by(context.client_capabilities().as_ref()) {
             true => view::linked(&self.tools),
             false => self.tools.to_vec(),
         };
-        let all = ListToolsResult::with_all_items(tools);
-        Ok(match ask::is_stateless(&context) {
-            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
-            false => all,
-        })
+        joined::list_tools(self.guest(), own, page, context).await
     }
 
     async fn list_resources(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let mut all = resources::all(&self.context);
+        let mut own = resources::all(&self.context);
         if view::is_shown_by(context.client_capabilities().as_ref()) {
-            all.push(view::resource());
+            own.push(view::resource());
         }
-        Ok(ListResourcesResult::with_all_items(all))
+        joined::list_resources(self.guest(), own, page, context).await
     }
 
     async fn list_resource_templates(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let all = ListResourceTemplatesResult::with_all_items(resources::templates());
-        Ok(match ask::is_stateless(&context) {
-            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
-            false => all,
-        })
+        let own = resources::templates();
+        joined::list_resource_templates(self.guest(), own, page, context).await
     }
 
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        if let Some(guest) = self.guest().filter(|_| !resources::is_own(&request.uri)) {
+            return guest.read_resource(request, context).await;
+        }
         let context = Arc::clone(&self.context);
         if let Some((session, name)) = resources::variable(&request.uri) {
             return Ok(resources::inspect(&context, &session, &name, &request.uri).await?.into());
@@ -251,21 +233,20 @@ impl ServerHandler for Server {
 
     async fn list_prompts(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let all = ListPromptsResult::with_all_items(prompts::all());
-        Ok(match ask::is_stateless(&context) {
-            true => all.with_ttl_ms(FRESH).with_cache_scope(CacheScope::Public),
-            false => all,
-        })
+        joined::list_prompts(self.guest(), prompts::all(), page, context).await
     }
 
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
+        if let Some(guest) = self.guest().filter(|_| !prompts::is_own(&request.name)) {
+            return guest.get_prompt(request, context).await;
+        }
         let context = Arc::clone(&self.context);
         // It may read a notebook from disk.
         let get = move || prompts::get(&context, &request.name, request.arguments);
@@ -277,30 +258,65 @@ impl ServerHandler for Server {
     async fn complete(
         &self,
         request: CompleteRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Ok(complete::complete(&self.context, &request).await)
+        complete::complete(&self.context, request, context).await
+    }
+
+    async fn set_level(
+        &self,
+        request: guest::Level,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        guest::or_nobody(self.guest(), "logging/setLevel")?.set_level(request, context).await
     }
 
     async fn subscribe(
         &self,
         request: SubscribeRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.connection.subscribe(request.uri)
+        match self.guest().filter(|guest| !resources::is_own(&request.uri) && guest.subscribes()) {
+            Some(guest) => guest.subscribe(request, context).await,
+            None => self.connection.subscribe(request.uri),
+        }
     }
 
     async fn unsubscribe(
         &self,
         request: UnsubscribeRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.connection.unsubscribe(&request.uri);
-        Ok(())
+        match self.guest().filter(|guest| !resources::is_own(&request.uri) && guest.subscribes()) {
+            Some(guest) => guest.unsubscribe(request, context).await,
+            None => {
+                self.connection.unsubscribe(&request.uri);
+                Ok(())
+            }
+        }
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.connection.forward(self.context.sandboxes.changes(), context.peer);
+        self.connection.forward(self.context.sandboxes.changes(), context.peer.clone());
+        if let Some(guest) = self.guest() {
+            guest.initialized(context).await;
+        }
+    }
+
+    async fn on_roots_list_changed(&self, context: NotificationContext<RoleServer>) {
+        if let Some(guest) = self.guest() {
+            guest.roots_changed(context).await;
+        }
+    }
+
+    async fn on_custom_notification(
+        &self,
+        notification: CustomNotification,
+        context: NotificationContext<RoleServer>,
+    ) {
+        if let Some(guest) = self.guest() {
+            guest.notified(notification, context).await;
+        }
     }
 
     fn accepted_subscription_filter(
@@ -312,38 +328,67 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.connection.listen(self.context.sandboxes.changes(), &context).await;
-        Ok(())
+        let (sink, given_up) = (context.sink().clone(), context.request_context().ct.clone());
+        let own = self.connection.listen(self.context.sandboxes.changes(), sink, given_up);
+        tokio::select! {
+            () = own => Ok(()),
+            Some(ended) = guest::listen(self.guest(), context) => ended,
+        }
     }
 
     async fn get_task(
         &self,
         request: GetTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        task::get(&self.context, &request.task_id).await
+        task::get(&self.context, request, context).await
     }
 
     async fn update_task(
         &self,
         request: UpdateTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        task::update(&self.context, &request.task_id, request.input_responses)
+        task::update(&self.context, request, context).await
     }
 
     async fn cancel_task(
         &self,
         request: CancelTaskParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        task::cancel(&self.context, &request.task_id)
+        task::cancel(&self.context, request, context).await
+    }
+
+    async fn list_skills(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        guest::or_nobody(self.guest(), "skills/list")?.list_skills(page, context).await
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        guest::or_nobody(self.guest(), "skills/get")?.get_skill(request, context).await
+    }
+
+    async fn read_resource_directory(
+        &self,
+        request: ReadResourceDirectoryRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceDirectoryResult, ErrorData> {
+        let guest = guest::or_nobody(self.guest(), "resources/directory/read")?;
+        guest.read_resource_directory(request, context).await
     }
 
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         if self.is_user && request.method == reset::METHOD {
             return reset::reset(&self.context.guards, &request);
@@ -351,11 +396,12 @@ impl ServerHandler for Server {
         if self.is_user && request.method == stop::METHOD {
             return stop::stop(&self.context.sandboxes, &request).await;
         }
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
+        guest::or_nobody(self.guest(), &request.method)?.on_custom_request(request, context).await
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.tools.iter().find(|tool| tool.name == name).cloned()
+        let own = self.tools.iter().find(|tool| tool.name == name).cloned();
+        own.or_else(|| self.guest()?.tool(name))
     }
 
     async fn call_tool(
@@ -363,28 +409,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let tool = tools::ALL.into_iter().find(|tool| tool.name == request.name);
-        let traced = Traced::begin(tool.map(|tool| tool.name), &context, self.is_user);
-        let Some(tool) = tool else {
-            let error = call::unknown_tool(&request.name);
-            traced.refused(&error);
-            return Err(error);
-        };
-        let arguments = request.arguments.unwrap_or_default();
-        let responses = request.input_responses.unwrap_or_default();
-        let resumed = request.request_state.map(|state| (state, responses));
-        call::in_turn(tool, resumed.is_some(), &context).await;
-        let mut entry = self.written_down(tool, &arguments, &traced);
-        let reply = match identity::tool_call(&self.context, tool, arguments, context, resumed) {
-            Ok(call) => {
-                entry.iter_mut().for_each(|entry| entry.of(&call.who.session));
-                self.carry_out(call, &traced).await?
-            }
-            Err(denial) => self.not_understood(tool, denial),
-        };
-        traced.answered(&reply);
-        entry.iter_mut().for_each(|entry| entry.ends(reply.ending(), reply.denied_by()));
-        Ok(reply.into())
+        self.call(request, context).await
     }
 }
 

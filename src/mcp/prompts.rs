@@ -61,6 +61,11 @@ pub(super) fn all() -> Vec<Prompt> {
     ]
 }
 
+/// Whether it is one of them.
+pub(super) fn is_own(name: &str) -> bool {
+    all().iter().any(|prompt| prompt.name == name)
+}
+
 /// A prompt with its arguments filled in.
 ///
 /// # Errors

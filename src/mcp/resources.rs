@@ -42,6 +42,11 @@ pub(super) fn notebook_uri(session: &SessionName) -> String {
     format!("husk://sessions/{session}/notebook")
 }
 
+/// Whether only husk may have a resource, or a template, of that name.
+pub(super) fn is_own(uri: &str) -> bool {
+    uri.starts_with("husk:") || uri.starts_with("ui://husk/")
+}
+
 /// The cells of a session.
 pub(super) fn cells_uri(session: &SessionName) -> String {
     format!("husk://sessions/{session}/cells")

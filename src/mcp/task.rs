@@ -9,15 +9,15 @@ use std::time::SystemTime;
 use rmcp::{
     ErrorData, RoleServer,
     model::{
-        CallToolResult, CreateTaskResult, DetailedTask, GetTaskResult, InputResponses, JsonObject,
-        Task, TaskPayload, TaskStatus,
+        CallToolResult, CancelTaskParams, CreateTaskResult, DetailedTask, GetTaskParams,
+        GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus, UpdateTaskParams,
     },
     service::RequestContext,
 };
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Context, ask, reply::Reply};
+use super::{Context, ask, guest::Hosted, reply::Reply};
 use crate::{
     base::{clock, ids::SessionName},
     sandbox::{CellRun, Phase, Status, Stop},
@@ -37,12 +37,24 @@ pub(super) fn created(run: &CellRun) -> CreateTaskResult {
     CreateTaskResult::new(task(run))
 }
 
+/// The guest whose task that is: each that has no id as cells have.
+fn guest_of<'a>(context: &'a Context, id: &str) -> Option<&'a dyn Hosted> {
+    context.guest().filter(|_| id.split(':').count() != 3)
+}
+
 /// How a task stands.
 ///
 /// # Errors
 /// When no cell is that task.
-pub(super) async fn get(context: &Context, id: &str) -> Result<GetTaskResult, ErrorData> {
-    let run = find(context, id)?;
+pub(super) async fn get(
+    context: &Context,
+    asked: GetTaskParams,
+    request: RequestContext<RoleServer>,
+) -> Result<GetTaskResult, ErrorData> {
+    if let Some(guest) = guest_of(context, &asked.task_id) {
+        return guest.get_task(asked, request).await;
+    }
+    let run = find(context, &asked.task_id)?;
     let payload = match run.phase() {
         Phase::Queued | Phase::Running { question: None, .. } => TaskPayload::Working,
         Phase::Running { question: Some((number, question)), .. } => {
@@ -62,14 +74,17 @@ pub(super) async fn get(context: &Context, id: &str) -> Result<GetTaskResult, Er
 ///
 /// # Errors
 /// When no cell is that task.
-pub(super) fn update(
+pub(super) async fn update(
     context: &Context,
-    id: &str,
-    responses: InputResponses,
+    asked: UpdateTaskParams,
+    request: RequestContext<RoleServer>,
 ) -> Result<(), ErrorData> {
-    let run = find(context, id)?;
+    if let Some(guest) = guest_of(context, &asked.task_id) {
+        return guest.update_task(asked, request).await;
+    }
+    let run = find(context, &asked.task_id)?;
     if let Phase::Running { question: Some((number, _)), .. } = run.phase() {
-        ask::give_response(&run, number, responses);
+        ask::give_response(&run, number, asked.input_responses);
     }
     Ok(())
 }
@@ -78,8 +93,15 @@ pub(super) fn update(
 ///
 /// # Errors
 /// When no cell is that task.
-pub(super) fn cancel(context: &Context, id: &str) -> Result<(), ErrorData> {
-    find(context, id)?.stop(Stop::Cancelled);
+pub(super) async fn cancel(
+    context: &Context,
+    asked: CancelTaskParams,
+    request: RequestContext<RoleServer>,
+) -> Result<(), ErrorData> {
+    if let Some(guest) = guest_of(context, &asked.task_id) {
+        return guest.cancel_task(asked, request).await;
+    }
+    find(context, &asked.task_id)?.stop(Stop::Cancelled);
     Ok(())
 }
 

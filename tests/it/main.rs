@@ -17,6 +17,7 @@ mod config;
 mod export;
 mod first_start;
 mod guards;
+mod guest;
 mod hostile;
 mod http;
 mod input;

@@ -151,7 +151,7 @@ impl Reply {
         content.extend(output.hint.iter().map(|hint| ContentBlock::text(format!("[{hint}]"))));
         let words = content.len() - said;
         let structured = serde_json::to_value(output).unwrap_or(Value::Null);
-        Self { words, ..Self::new(content, structured, failed, ending) }
+        Self { words, ..Self::new(content, Some(structured), failed, ending) }
     }
 }
 

@@ -5,12 +5,16 @@
 //! happened, what is lost and what to do next.
 
 pub mod cell;
+mod guest;
 mod images;
 mod notes;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, MetaObject};
+use rmcp::{
+    ErrorData,
+    model::{CallToolResponse, CallToolResult, ContentBlock, MetaObject},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,8 +36,10 @@ pub struct Reply {
     content: Vec<ContentBlock>,
     /// How many of the last blocks are husk's own words about the answer.
     words: usize,
-    structured: Value,
+    structured: Option<Value>,
     failed: bool,
+    /// Whether a guest says it: it is compared as a whole, and its own words stay as they are.
+    of_guest: bool,
     ending: Ending,
     /// Who refused it.
     denied_by: Option<&'static str>,
@@ -43,7 +49,7 @@ pub struct Reply {
     form: Option<Arc<Form>>,
     meta: Option<MetaObject>,
     /// What is answered instead of a result.
-    instead: Option<Box<CallToolResponse>>,
+    instead: Option<Box<Result<CallToolResponse, ErrorData>>>,
 }
 
 /// Members of structured answers that differ from call to call though nothing else does.
@@ -58,11 +64,22 @@ const VOLATILE: [&str; 8] = [
     "state_lost",
 ];
 
-/// What does not count when answers are compared.
-#[must_use]
-pub fn compared(settings: &dedup::Settings) -> Form {
-    let more = VOLATILE.iter().map(|&name| name.to_owned()).chain(settings.volatile.clone());
-    Form::without(&more.collect::<Vec<_>>())
+/// How answers are compared: without what does not count.
+pub struct Compared {
+    /// Those of husk's tools.
+    pub own: Arc<Form>,
+    /// Those of a guest's.
+    pub guest: Arc<Form>,
+}
+
+impl Compared {
+    /// As the settings say.
+    #[must_use]
+    pub fn new(settings: &dedup::Settings) -> Self {
+        let more = VOLATILE.iter().map(|&name| name.to_owned()).chain(settings.volatile.clone());
+        let own = Form::without(&more.collect::<Vec<_>>());
+        Self { own: Arc::new(own), guest: Arc::new(Form::without(&settings.volatile)) }
+    }
 }
 
 impl Reply {
@@ -70,7 +87,7 @@ impl Reply {
     #[must_use]
     pub fn value(text: String, value: &impl Serialize) -> Self {
         let structured = serde_json::to_value(value).unwrap_or(Value::Null);
-        Self::new(vec![ContentBlock::text(text)], structured, false, Ending::Done)
+        Self::new(vec![ContentBlock::text(text)], Some(structured), false, Ending::Done)
     }
 
     /// An answer that refuses.
@@ -84,16 +101,22 @@ impl Reply {
         let text = format!("{}{hint}", denial.reason);
         let structured = serde_json::json!({ "denied": denial, "error": null });
         let denied_by = (ending == Ending::Denied).then_some(denial.by);
-        let refusal = Self::new(vec![ContentBlock::text(text)], structured, true, ending);
+        let refusal = Self::new(vec![ContentBlock::text(text)], Some(structured), true, ending);
         Self { denied_by, ..refusal }
     }
 
-    fn new(content: Vec<ContentBlock>, structured: Value, failed: bool, ending: Ending) -> Self {
+    fn new(
+        content: Vec<ContentBlock>,
+        structured: Option<Value>,
+        failed: bool,
+        ending: Ending,
+    ) -> Self {
         Self {
             content,
             words: 0,
             structured,
             failed,
+            of_guest: false,
             ending,
             denied_by: None,
             shared: false,
@@ -120,7 +143,7 @@ impl Reply {
     #[must_use]
     pub fn shared(mut self) -> Self {
         self.shared = true;
-        if let Value::Object(members) = &mut self.structured {
+        if let Some(Value::Object(members)) = &mut self.structured {
             members.insert("deduplicated".to_owned(), Value::Bool(true));
         }
         self.hinted(
@@ -176,15 +199,15 @@ impl Reply {
     /// Another kind of answer than a result: a question, a task.
     #[must_use]
     pub fn instead(response: impl Into<CallToolResponse>) -> Self {
-        let mut reply = Self::new(Vec::new(), Value::Null, false, Ending::Done);
-        reply.instead = Some(Box::new(response.into()));
+        let mut reply = Self::new(Vec::new(), None, false, Ending::Done);
+        reply.instead = Some(Box::new(Ok(response.into())));
         reply
     }
 
     /// Whether it is a question, with whose answer the call comes back.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self.instead.as_deref(), Some(CallToolResponse::InputRequired(_)))
+        matches!(self.instead.as_deref(), Some(Ok(CallToolResponse::InputRequired(_))))
     }
 
     /// Notes for the client itself.
@@ -219,7 +242,7 @@ impl Answer for Reply {
         let block = |block: &ContentBlock| match block {
             ContentBlock::Text(text) => budget::tokens(&text.text),
             ContentBlock::Image(image) => budget::image_tokens(image.data.len() as u64),
-            _ => 0,
+            other => guest::cost(other),
         };
         self.content.iter().map(block).sum()
     }
@@ -231,13 +254,16 @@ impl Answer for Reply {
             .filter_map(|block| match block {
                 ContentBlock::Text(text) => Some(normal::normalised(&text.text)),
                 ContentBlock::Image(image) => Some(image.data.as_str().into()),
+                // husk's own links differ from call to call.
+                other if self.of_guest => serde_json::to_string(other).ok().map(Into::into),
                 _ => None,
             })
             .collect();
         if texts.is_empty() && !self.failed {
             return None;
         }
-        let structured = self.form.as_ref().map(|form| form.canonical(&self.structured));
+        let structured = self.form.as_ref().zip(self.structured.as_ref());
+        let structured = structured.map(|(form, structured)| form.canonical(structured));
         let structured = structured.as_deref().map(normal::normalised);
         let parts = structured.iter().chain(&texts).map(|part| part.as_bytes());
         Some(Digest::of_parts(parts))
@@ -252,7 +278,8 @@ impl Answer for Reply {
     }
 
     fn hinted(mut self, hint: String) -> Self {
-        if let Value::Object(members) = &mut self.structured
+        if let Some(Value::Object(members)) = &mut self.structured
+            && !self.of_guest
             && members.contains_key("status")
         {
             let before = members.get("hint").and_then(Value::as_str);
@@ -269,8 +296,10 @@ impl Answer for Reply {
     }
 
     fn late(after: Duration) -> Self {
-        let reason =
-            format!("husk gave up on this call after {} s; the cell was stopped", after.as_secs());
+        let reason = format!(
+            "husk gave up on this call after {} s; what it ran was stopped",
+            after.as_secs()
+        );
         let denial =
             Denial { by: "deadline", code: "deadline", reason, retry_after_s: None, hint: None };
         let cause = denial.reason.clone();
@@ -278,7 +307,7 @@ impl Answer for Reply {
     }
 
     fn cancelled() -> Self {
-        let reason = "cancelled by the caller; the cell was stopped".to_owned();
+        let reason = "cancelled by the caller; what it ran was stopped".to_owned();
         let denial =
             Denial { by: "caller", code: "cancelled", reason, retry_after_s: None, hint: None };
         Self::refusal(denial, Ending::GivenUp)
@@ -293,11 +322,15 @@ impl Answer for Reply {
     }
 }
 
-impl From<Reply> for CallToolResponse {
-    fn from(mut reply: Reply) -> Self {
-        match reply.instead.take() {
+impl Reply {
+    /// What the client gets.
+    ///
+    /// # Errors
+    /// What a guest has answered instead of a result.
+    pub fn response(mut self) -> Result<CallToolResponse, ErrorData> {
+        match self.instead.take() {
             Some(instead) => *instead,
-            None => CallToolResult::from(reply).into(),
+            None => Ok(CallToolResult::from(self).into()),
         }
     }
 }
@@ -306,7 +339,7 @@ impl From<Reply> for CallToolResult {
     fn from(reply: Reply) -> Self {
         let mut result =
             if reply.failed { Self::error(reply.content) } else { Self::success(reply.content) };
-        result.structured_content = Some(reply.structured);
+        result.structured_content = reply.structured;
         result.meta = reply.meta;
         result
     }

@@ -5,7 +5,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpStream},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc::channel,
     thread::JoinHandle,
     time::Duration,
@@ -43,21 +43,25 @@ impl Served {
 
     /// The same with these variables beside.
     pub(crate) fn start_with(data: TempDir, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = husk();
+        command.args(["serve", "--http", "127.0.0.1:0", "--python"]).arg(python()).args(args);
+        command.envs([
+            ("HUSK_DEDUP_MODE", "off"),
+            ("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"),
+            ("HUSK_LIMITS_TOKENS_PER_HOUR", "0"),
+            ("HUSK_HTTP_REQUESTS_PER_MINUTE", "0"),
+            ("HUSK_LAUNCH_POOL", "0"),
+            ("HUSK_SESSIONS_KEEP_ALIVE", "0"),
+        ]);
+        command.envs(variables.iter().copied());
+        Self::of(command, data)
+    }
+
+    /// A server that this command starts, with that data folder.
+    pub(crate) fn of(mut command: Command, data: TempDir) -> Self {
         let workspace = tempfile::tempdir().unwrap();
-        let mut child = husk()
-            .args(["serve", "--http", "127.0.0.1:0", "--python"])
-            .arg(python())
-            .args(args)
-            .envs([
-                ("HUSK_DEDUP_MODE", "off"),
-                ("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"),
-                ("HUSK_LIMITS_TOKENS_PER_HOUR", "0"),
-                ("HUSK_HTTP_REQUESTS_PER_MINUTE", "0"),
-                ("HUSK_LAUNCH_POOL", "0"),
-                ("HUSK_SESSIONS_KEEP_ALIVE", "0"),
-            ])
+        let mut child = command
             .env("HUSK_DATA_DIR", data.path())
-            .envs(variables.iter().copied())
             .current_dir(workspace.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

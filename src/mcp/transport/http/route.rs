@@ -1,6 +1,7 @@
 //! Which path is served by what.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,6 +20,7 @@ use hyper::body::{Frame, SizeHint};
 use rmcp::model::ClientJsonRpcMessage;
 use serde::Deserialize;
 use serde_json::json;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     Door, NoRoom, admin,
@@ -28,7 +30,10 @@ use super::{
     tenants::Tenant,
     view,
 };
-use crate::mcp::auth::{Caller, Scope};
+use crate::mcp::{
+    auth::{Caller, Scope},
+    guest::stream::Stream,
+};
 
 /// Where clients find who makes tokens (RFC 9728).
 const METADATA: &str = "/.well-known/oauth-protected-resource";
@@ -96,21 +101,25 @@ fn tenant(door: &Door, caller: &Caller) -> Result<Arc<Tenant>, Refusal> {
 async fn mcp(
     State(door): State<Arc<Door>>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Refusal> {
     let tenant = tenant(&door, &caller)?;
+    let stream = Stream::default();
+    request.extensions_mut().insert(stream.clone());
     let (call, ends) = (door.ends.begins(&request), request.method() == Method::DELETE);
     let mut answer = tenant.mcp.handle(request).await;
     if ends && answer.status() == StatusCode::ACCEPTED {
         // The session has ended already; clients take "accepted" for a failure.
         *answer.status_mut() = StatusCode::NO_CONTENT;
     }
-    Ok(answer.map(|body| Body::new(Answer { body: Body::new(body), _call: call })))
+    let let_go = Box::pin(stream.ended());
+    Ok(answer.map(|body| Body::new(Answer { body: Body::new(body), let_go, _call: call })))
 }
 
-/// The body of an answer; its call is under way until it was sent.
+/// The body of an answer; its call is under way until it was sent, or its client is let go.
 struct Answer {
     body: Body,
+    let_go: Pin<Box<WaitForCancellationFutureOwned>>,
     _call: Option<Call>,
 }
 
@@ -122,7 +131,11 @@ impl hyper::body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        // What is there goes out first.
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => self.let_go.as_mut().poll(cx).map(|()| None),
+            ready => ready,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
