@@ -13,6 +13,7 @@ mod call;
 mod changes;
 pub mod client;
 mod complete;
+mod context;
 pub mod guest;
 mod identity;
 mod order;
@@ -46,16 +47,14 @@ use rmcp::{
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 
-use crate::{
-    base::ids::SessionName,
-    guard::{self, Guards, Stack, ToolCall},
-    sandbox::Sandboxes,
-};
+use crate::guard::{self, Stack, ToolCall};
 
 use call::{Call, Payload};
 use changes::Connection;
 use guest::{Hosted, joined};
 use reply::Reply;
+
+pub use context::Context;
 
 /// The rules of good use of a notebook, for the model.
 const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Three rules. \
@@ -67,51 +66,6 @@ const INSTRUCTIONS: &str = "A persistent Jupyter kernel. Three rules. \
 
 /// The principal of all who reach this server over standard input or this user's own socket.
 pub const LOCAL: &str = "local";
-
-/// What the tools work with.
-pub struct Context {
-    /// The sessions and their kernels.
-    pub sandboxes: Sandboxes,
-    /// The session of calls that name none.
-    pub default_session: SessionName,
-    /// What the layers around tool calls remember.
-    pub guards: Guards,
-    /// Who calls.
-    pub principal: Arc<str>,
-    /// How results are compared.
-    results: reply::Compared,
-    /// Whether a call may name the connection file of a kernel that somebody else started.
-    pub allow_attach: bool,
-    /// Questions of cells that hosts were given to ask.
-    pub pending: ask::Pending,
-    /// Where calls are written down.
-    pub audit: Option<audit::Audit>,
-    /// What stands beside husk's own tools, resources and prompts.
-    pub guest: Option<guest::Guest>,
-}
-
-impl Context {
-    /// A context in which nothing was called yet.
-    #[must_use]
-    pub fn new(sandboxes: Sandboxes, default_session: SessionName, guards: Guards) -> Self {
-        let results = reply::Compared::new(guards.trails.settings());
-        Self {
-            sandboxes,
-            default_session,
-            guards,
-            principal: LOCAL.into(),
-            results,
-            allow_attach: false,
-            pending: ask::Pending::default(),
-            audit: None,
-            guest: None,
-        }
-    }
-
-    fn guest(&self) -> Option<&dyn Hosted> {
-        self.guest.as_ref().map(guest::Guest::handler)
-    }
-}
 
 /// The MCP server. Cloning it is cheap; clones share everything.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ use super::{
     census::Census,
     isolate::{self, Tried},
     left::{self, Place},
-    plan::{Plan, Program, set},
+    plan::{Plan, Program},
     pool::Pool,
     python::{Interpreter, Wanted},
     room::{self, Room},
@@ -267,26 +267,6 @@ impl Launcher {
         tracing::debug!(%session, ?wire, level = %jail.level, command = ?plan.command, "starting a kernel");
         let started = self.start(plan, jail, choice, run, connection).await?;
         Ok(Kernel { gifts, ..started })
-    }
-
-    /// What the kernel gets beside its program.
-    async fn given(
-        &self,
-        run: &Run,
-        jail: &jail::Plan,
-        environment: &mut Vec<(OsString, OsString)>,
-    ) -> Result<Gifts, LaunchError> {
-        let mut gifts = Gifts::new();
-        for service in &self.services {
-            let seen = jail.seen_run(&run.outer);
-            let given =
-                service.give(run.folders(&seen, jail)).await.map_err(LaunchError::Service)?;
-            for (name, value) in given.environment {
-                set(environment, &name, value);
-            }
-            gifts.push(given.gift);
-        }
-        Ok(gifts)
     }
 
     async fn start(

@@ -3,6 +3,13 @@
 
 use std::{error::Error, ffi::OsString, fmt, future::Future, path::Path, pin::Pin};
 
+use super::{
+    launch::{LaunchError, Launcher},
+    plan::set,
+    run_folder::Run,
+};
+use crate::jail;
+
 /// Gives something to each kernel.
 pub trait Service: Send + Sync {
     /// Gives it to a kernel that is about to start.
@@ -70,5 +77,27 @@ impl fmt::Display for NotGiven {
 impl Error for NotGiven {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()
+    }
+}
+
+impl Launcher {
+    /// What the kernel gets beside its program.
+    pub(super) async fn given(
+        &self,
+        run: &Run,
+        jail: &jail::Plan,
+        environment: &mut Vec<(OsString, OsString)>,
+    ) -> Result<Gifts, LaunchError> {
+        let mut gifts = Gifts::new();
+        for service in &self.services {
+            let seen = jail.seen_run(&run.outer);
+            let given =
+                service.give(run.folders(&seen, jail)).await.map_err(LaunchError::Service)?;
+            for (name, value) in given.environment {
+                set(environment, &name, value);
+            }
+            gifts.push(given.gift);
+        }
+        Ok(gifts)
     }
 }
