@@ -27,7 +27,7 @@ fn admin_of(settings: &Settings) -> Admin {
 }
 
 #[tokio::test]
-async fn one_user_reaches_nothing_of_anothers_by_any_way_that_redis_has() {
+async fn one_user_reaches_nothing_of_another_by_any_way_that_redis_has() {
     let redis = Redis::start();
     let admin = redis.admin();
     let alice = admin.grant("alice", "k", &nobody).await.unwrap();
