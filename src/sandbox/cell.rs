@@ -3,6 +3,8 @@
 //! Its life does not depend on any call: a call that has waited long enough goes and the cell goes
 //! on. What it puts out and how it ended can be asked for as long as its session remembers it.
 
+mod questions;
+
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
@@ -289,36 +291,6 @@ impl CellRun {
         }
     }
 
-    /// Tells it what it asked.
-    pub fn answer(&self, number: u64, text: String) {
-        if self.stops_asking(number)
-            && let Some(line) = self.line.get()
-        {
-            line.input(text);
-        }
-    }
-
-    /// It gets no answer: it is interrupted.
-    pub fn decline(&self, number: u64) {
-        if self.stops_asking(number) {
-            self.stop(Stop::Declined);
-        }
-    }
-
-    /// Whether that was its question until now.
-    fn stops_asking(&self, number: u64) -> bool {
-        let stops = self.phase.send_if_modified(|phase| match phase {
-            Phase::Running { question, .. } => {
-                question.take_if(|(asked, _)| *asked == number).is_some()
-            }
-            _ => false,
-        });
-        if stops {
-            self.announce();
-        }
-        stops
-    }
-
     /// Tells every listener.
     pub(super) fn tell(&self, say: impl Fn(&dyn Listener)) {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -410,12 +382,6 @@ impl kernel::Watch for CellRun {
     }
 
     fn asks(&self, asked: Question) {
-        let number = self.questions.fetch_add(1, Ordering::Relaxed) + 1;
-        self.phase.send_modify(|phase| {
-            if let Phase::Running { question, .. } = phase {
-                *question = Some((number, asked));
-            }
-        });
-        self.announce();
+        self.begins_to_ask(asked);
     }
 }
