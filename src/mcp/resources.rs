@@ -78,46 +78,56 @@ pub(super) fn all(context: &Context) -> Vec<Resource> {
     of_all.into_iter().chain(recorded.map(|snapshot| resource(&snapshot.session))).collect()
 }
 
-/// What can be read by name.
-pub(super) fn templates() -> Vec<ResourceTemplate> {
-    let template = |uri: &str, name: &str, description: &str, mime: &str| {
-        ResourceTemplate::new(uri, name).with_description(description).with_mime_type(mime)
-    };
-    let output = ResourceTemplate::new(
+/// What can be read by name: template, name, what it is, and of which type if it is always the same.
+const TEMPLATES: [(&str, &str, &str, Option<&str>); 6] = [
+    (
+        "husk://sessions/{session}/notebook",
+        "notebook",
+        "The session as a Jupyter notebook",
+        Some(NOTEBOOK),
+    ),
+    (
+        "husk://sessions/{session}/cells",
+        "cells",
+        "The newest cells of a session, also those that run and wait",
+        Some(JSON),
+    ),
+    (
+        "husk://sessions/{session}/cells/{cell}",
+        "cell",
+        "A cell with its outputs as a notebook has it, also while it runs",
+        Some(JSON),
+    ),
+    (
         "husk://sessions/{session}/cells/{cell}/output{?from,to}",
         "cell-output",
-    )
-    .with_description("All text that a cell put out, or bytes from..to of it")
-    .with_mime_type("text/plain");
-    vec![
-        template(
-            "husk://sessions/{session}/notebook",
-            "notebook",
-            "The session as a Jupyter notebook",
-            NOTEBOOK,
-        ),
-        template(
-            "husk://sessions/{session}/cells",
-            "cells",
-            "The newest cells of a session, also those that run and wait",
-            JSON,
-        ),
-        template(
-            "husk://sessions/{session}/cells/{cell}",
-            "cell",
-            "A cell with its outputs as a notebook has it, also while it runs",
-            JSON,
-        ),
-        output,
-        ResourceTemplate::new("husk://sessions/{session}/cells/{cell}/outputs/{number}", "display")
-            .with_description("A display of a cell in all its representations"),
-        template(
-            "husk://sessions/{session}/variables/{name}",
-            "variable",
-            "What `notebook_inspect` tells of a variable",
-            JSON,
-        ),
-    ]
+        "All text that a cell put out, or bytes from..to of it",
+        Some("text/plain"),
+    ),
+    (
+        "husk://sessions/{session}/cells/{cell}/outputs/{number}",
+        "display",
+        "A display of a cell in all its representations",
+        None,
+    ),
+    (
+        "husk://sessions/{session}/variables/{name}",
+        "variable",
+        "What `notebook_inspect` tells of a variable",
+        Some(JSON),
+    ),
+];
+
+/// What can be read by name.
+pub(super) fn templates() -> Vec<ResourceTemplate> {
+    let template = |(uri, name, description, mime): (&str, &str, &str, Option<&str>)| {
+        let template = ResourceTemplate::new(uri, name).with_description(description);
+        match mime {
+            Some(mime) => template.with_mime_type(mime),
+            None => template,
+        }
+    };
+    TEMPLATES.into_iter().map(template).collect()
 }
 
 /// What a URI names.

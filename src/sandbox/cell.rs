@@ -86,14 +86,6 @@ pub struct Outcome {
     pub unrecorded: Option<String>,
 }
 
-impl Outcome {
-    /// The number that the kernel gave the cell.
-    #[must_use]
-    pub fn execution_count(&self) -> Option<u64> {
-        self.finished.as_ref().and_then(|finished| finished.execution_count)
-    }
-}
-
 /// Where a cell is.
 #[derive(Debug, Clone)]
 pub enum Phase {
@@ -215,16 +207,6 @@ impl CellRun {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase.borrow().is_final()
-    }
-
-    /// How long it has run so far, or ran.
-    #[must_use]
-    pub fn ran(&self) -> Duration {
-        match &*self.phase.borrow() {
-            Phase::Running { since, .. } => since.elapsed(),
-            Phase::Over(outcome) => outcome.duration,
-            Phase::Queued | Phase::Failed(_) | Phase::Dropped => Duration::ZERO,
-        }
     }
 
     /// Resolves when it is over, or asks something after its question `asked`; meanwhile tells its

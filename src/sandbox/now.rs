@@ -1,12 +1,20 @@
 //! A cell as it is at this moment, for who watches: what its record will be once it has ended.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{
     cell::{CellRun, Outcome, Phase},
     record,
 };
 use crate::notebook::document;
+
+impl Outcome {
+    /// The number that the kernel gave the cell.
+    #[must_use]
+    pub fn execution_count(&self) -> Option<u64> {
+        self.finished.as_ref().and_then(|finished| finished.execution_count)
+    }
+}
 
 impl CellRun {
     /// Where it is, or how it ended, in a word: `queued`, `running`, `failed` (its kernel did not start),
@@ -29,6 +37,16 @@ impl CellRun {
             Phase::Running { since, .. } => SystemTime::now().checked_sub(since.elapsed()),
             Phase::Over(outcome) => Some(outcome.started),
             Phase::Queued | Phase::Failed(_) | Phase::Dropped => None,
+        }
+    }
+
+    /// How long it has run so far, or ran.
+    #[must_use]
+    pub fn ran(&self) -> Duration {
+        match self.phase() {
+            Phase::Running { since, .. } => since.elapsed(),
+            Phase::Over(outcome) => outcome.duration,
+            Phase::Queued | Phase::Failed(_) | Phase::Dropped => Duration::ZERO,
         }
     }
 
