@@ -13,9 +13,9 @@
 //! | floor | modules |
 //! |---|---|
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
-//! | 3 surfaces | [`mcp`], `agent` (feature `agent`) |
+//! | 3 surfaces | [`mcp`], `agent` (feature `agent`), [`tenant`] |
 //! | 2 assemblies | [`sandbox`], [`notebook`], `llm` (feature `agent`) |
-//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`] |
+//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`], `tls` |
 //! | 0 base | [`base`] |
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq` and
@@ -99,3 +99,5 @@ pub mod schema;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
+#[cfg(any(feature = "http", feature = "redis"))]
+pub mod tls;

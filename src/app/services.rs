@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AppError;
-use crate::{config::Config, sandbox::service::Service};
+use crate::{config::Config, jail, sandbox::service::Service};
 
 /// All of them; their owner closes them when no kernel is left.
 #[derive(Default)]
@@ -39,8 +39,7 @@ impl Services {
 
     /// The user of a server that asks nobody: this one of this machine, for Redis may have others.
     pub(super) fn of_this_user(&self) -> Vec<Arc<dyn Service>> {
-        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        self.of(&format!("local:{machine}:{}", crate::jail::user_id()))
+        self.of(&format!("local:{}:{}", jail::machine_name(), jail::user_id()))
     }
 
     /// Takes back what kernels had that have ended.

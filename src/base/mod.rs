@@ -9,6 +9,4 @@ pub mod hosts;
 pub mod ids;
 pub mod picture;
 pub mod secret;
-#[cfg(any(feature = "http", feature = "redis"))]
-pub mod tls;
 pub mod trace_context;

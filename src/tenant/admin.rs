@@ -17,7 +17,10 @@ use super::{
     settings::Settings,
     upstream::Upstream,
 };
-use crate::base::{ids, secret::Secret, tls};
+use crate::{
+    base::{ids, secret::Secret},
+    tls,
+};
 
 /// How often a change begins anew when others were faster, and how long it waits for one who closes.
 const TRIES: u32 = 50;

@@ -1,6 +1,6 @@
 //! Why there is no account.
 
-use crate::base::tls::TlsError;
+use crate::tls::TlsError;
 
 /// Why an account cannot be made, changed or ended. No text of it holds a password.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ use super::{
     relay::{Relay, SOCKET},
     settings::Settings,
 };
+use crate::jail;
 use crate::sandbox::service::{Folders, Gift, Given, Giving, NotGiven, Service};
 
 /// How long taking back may hold up the end of the server.
@@ -176,5 +177,5 @@ fn is_gone(holder: &str) -> bool {
 }
 
 fn machine() -> String {
-    format!("{}:", rustix::system::uname().nodename().to_string_lossy())
+    format!("{}:", jail::machine_name())
 }

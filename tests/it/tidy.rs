@@ -13,9 +13,9 @@ use syn::visit::{self, Visit};
 /// prints the same table.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["guard", "jail", "kernel", "proxy", "store"],
+    &["guard", "jail", "kernel", "proxy", "store", "tls"],
     &["llm", "notebook", "sandbox"],
-    &["agent", "mcp"],
+    &["agent", "mcp", "tenant"],
     &["app", "cli", "config", "schema", "telemetry"],
 ];
 
@@ -49,13 +49,14 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper_util", &["mcp", "proxy"]),
     ("http_body_util", &["mcp", "proxy"]),
     ("axum", &["mcp"]),
-    ("tokio_rustls", &["mcp"]),
+    ("tokio_rustls", &["mcp", "tenant", "tls"]),
+    ("redis", &["tenant"]),
     ("reqwest", &["llm"]),
     ("rustyline", &["cli"]),
     ("pulldown_cmark", &["cli"]),
     ("terminal_size", &["cli"]),
     ("unicode_width", &["cli"]),
-    ("rustls", &["llm", "mcp", "telemetry"]),
+    ("rustls", &["llm", "mcp", "telemetry", "tenant", "tls"]),
     ("opentelemetry", &["mcp", "telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
     ("opentelemetry_otlp", &["telemetry"]),

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use url::Url;
 
 use super::settings::is_safe;
-use crate::base::tls::{self, TlsError};
+use crate::tls::{self, TlsError};
 
 /// The longest that it may take.
 const PATIENCE: Duration = Duration::from_secs(10);

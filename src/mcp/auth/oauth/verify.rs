@@ -10,8 +10,8 @@ use super::{
     settings::Settings,
     signature,
 };
-use crate::base::tls::TlsError;
 use crate::mcp::auth::{Caller, NotAdmitted, Principal, Scopes};
+use crate::tls::TlsError;
 
 /// The longest token, in bytes.
 const LONGEST: usize = 16 << 10;

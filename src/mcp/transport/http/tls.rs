@@ -1,20 +1,18 @@
-//! TLS of the HTTP server: reads certificate and key. The one place that names `tokio_rustls`.
+//! TLS of the HTTP server: reads certificate and key.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
         self, ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+        pki_types::{PrivateKeyDer, pem, pem::PemObject},
     },
 };
 
 use super::settings::Settings;
+use crate::tls;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -22,19 +20,17 @@ pub enum TlsError {
     /// One of the two is missing.
     #[error("TLS takes a certificate and its key: give both `--tls-cert` and `--tls-key`")]
     Half,
-    /// A file cannot be read.
-    #[error("cannot read {what} from `{}`; it must be a PEM file", path.display())]
-    File {
-        /// What was looked for.
-        what: &'static str,
+    /// There is no certificate.
+    #[error("no certificate for TLS")]
+    Certificate(#[source] tls::TlsError),
+    /// The key cannot be read.
+    #[error("cannot read the private key from `{}`; it must be a PEM file", path.display())]
+    Key {
         /// Where.
         path: PathBuf,
         /// Why not.
         source: pem::Error,
     },
-    /// There is none in the file.
-    #[error("there is no certificate in `{}`; it must be a PEM file", .0.display())]
-    Empty(PathBuf),
     /// They do not fit, or are of a kind that is not known.
     #[error("certificate and key cannot be used together")]
     Unfit(#[source] rustls::Error),
@@ -47,8 +43,8 @@ pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, TlsEr
         (None, None) => return Ok(None),
         _ => return Err(TlsError::Half),
     };
-    let chain = chain(cert)?;
-    let failed = |source| TlsError::File { what: "the private key", path: key.clone(), source };
+    let chain = tls::certificates(cert).map_err(TlsError::Certificate)?;
+    let failed = |source| TlsError::Key { path: key.clone(), source };
     let key = PrivateKeyDer::from_pem_file(key).map_err(failed)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -60,15 +56,10 @@ pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, TlsEr
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::File { what: "the certificate", path: path.to_owned(), source };
-    let chain = CertificateDer::pem_file_iter(path).map_err(failed)?;
-    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    if chain.is_empty() { Err(TlsError::Empty(path.to_owned())) } else { Ok(chain) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -81,8 +72,12 @@ mod tests {
         };
         assert!(!with(None, None).unwrap());
         assert!(matches!(with(Some(&path), None), Err(TlsError::Half)));
-        assert!(matches!(with(Some(&path), Some(&path)), Err(TlsError::File { .. })));
+        let both = || match with(Some(&path), Some(&path)) {
+            Err(TlsError::Certificate(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(both(), tls::TlsError::File { .. }));
         std::fs::write(&path, "no certificate").unwrap();
-        assert!(matches!(with(Some(&path), Some(&path)), Err(TlsError::Empty(_))));
+        assert!(matches!(both(), tls::TlsError::Empty(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! TLS of a client: whom it trusts.
+//! Floor 1: TLS, and whom a client trusts.
 
 use std::{
     path::{Path, PathBuf},
