@@ -83,6 +83,12 @@ pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// This machine's name.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// A place at which a test has this process killed as by SIGKILL: the one that `TEST_HUSK_FAULT` names.
 /// Nothing in release builds.
 pub fn fault_point(name: &str) {

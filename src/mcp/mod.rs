@@ -136,9 +136,20 @@ impl Server {
             let context = Arc::clone(&context);
             tower::service_fn(move |call: ToolCall<Payload>| {
                 let Payload { tool, call } = call.payload;
+                let context = Arc::clone(&context);
+                let session = tools::asks_about(&context, tool, &call.arguments);
                 let reply = (tool.run)(Arc::clone(&context), call);
-                let results = Arc::clone(&context.results);
-                async move { Ok(reply.await.compared_by(results)) }
+                async move {
+                    let elsewhere = match session {
+                        Some(session) => context.sandboxes.elsewhere(&session).await,
+                        None => None,
+                    };
+                    let reply = match elsewhere {
+                        Some(error) => Reply::no_sandbox(&error),
+                        None => reply.await,
+                    };
+                    Ok(reply.compared_by(Arc::clone(&context.results)))
+                }
             })
         };
         let stack = guard::stack(inner, &context.guards);
