@@ -28,13 +28,18 @@ mod postgres;
 
 /// The stores, by name.
 fn stores() -> Vec<(&'static str, Settings)> {
-    let mut stores = vec![("sqlite", Settings::default())];
-    #[cfg(feature = "postgres")]
-    if let Some(cluster) = postgres::Cluster::shared_as("") {
-        let url = husk::store::settings::Url::new(cluster.database());
-        stores.push(("postgres", Settings { url: Some(url), ..Settings::default() }));
-    }
-    stores
+    std::iter::once(("sqlite", Settings::default())).chain(database()).collect()
+}
+
+#[cfg(feature = "postgres")]
+fn database() -> Option<(&'static str, Settings)> {
+    let url = husk::store::settings::Url::new(postgres::Cluster::shared_as("")?.database());
+    Some(("postgres", Settings { url: Some(url), ..Settings::default() }))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn database() -> Option<(&'static str, Settings)> {
+    None
 }
 
 fn key(name: &str) -> Key {
