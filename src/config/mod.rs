@@ -16,8 +16,8 @@ use crate::kernel::{output, relay};
 use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
-use crate::tenant;
 use crate::store;
+use crate::tenant;
 
 mod faults;
 mod file;
