@@ -77,6 +77,9 @@ pub enum AppError {
     /// Serving failed.
     #[error(transparent)]
     Stdio(stdio::StdioError),
+    /// The store is none that this husk can use.
+    #[error(transparent)]
+    Store(store::StoreError),
     /// Calls cannot be written down.
     #[error(transparent)]
     Audit(AuditError),
@@ -278,8 +281,8 @@ pub async fn serve(config: &Config, guest: Option<Guest>) -> Result<(), AppError
     jail::raise_open_files();
     jail::hide_from_others();
     let data = config.data_dir().map_err(AppError::Data)?;
-    let opened = Opened::new(data.clone());
-    let keeping = keeping(config, &data, &opened);
+    let opened = Opened::new(data.clone(), config.store.clone());
+    let keeping = keeping(config, &data, &opened)?;
     let (audit, writer) = audit(config)?;
     let services = Services::open(config)?;
     let given = services.of_this_user();
@@ -321,15 +324,26 @@ async fn written(writer: Option<Writer>) {
 }
 
 /// How named sessions are kept. A server that cannot keep them says so with each of them.
-fn keeping(config: &Config, data: &Path, opened: &Opened) -> Keeping {
-    let tenancy = match servers::Server::open(data) {
+fn keeping(config: &Config, data: &Path, opened: &Opened) -> Result<Keeping, AppError> {
+    config.store.can_be_used().map_err(AppError::Store)?;
+    let tenancy = match server(config, data) {
         Ok(server) => Ok(Tenancy::new(Arc::new(opened.clone()), server, Pace::default())),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "sessions are not kept");
             Err(error.to_string().into())
         }
     };
-    Keeping { tenancy, keep_alive: Duration::from_secs_f64(config.sessions.keep_alive) }
+    let keep_alive = Duration::from_secs_f64(config.sessions.keep_alive);
+    Ok(Keeping { tenancy, keep_alive, shared: config.store.url.is_some() })
+}
+
+/// This server among the others, which may be on other machines.
+fn server(config: &Config, data: &Path) -> Result<servers::Server, servers::NoServer> {
+    if config.store.url.is_none() {
+        return servers::Server::open(data);
+    }
+    let site = servers::Site::of(data, &jail::host_name())?;
+    servers::Server::open_at(data, site, config.http.advertise.clone())
 }
 
 /// What is written down of all servers' sessions, for who looks at it; nothing where there is nothing.
@@ -338,11 +352,12 @@ fn keeping(config: &Config, data: &Path, opened: &Opened) -> Keeping {
 /// [`AppError::Data`], [`AppError::Server`].
 pub fn tenancy(config: &Config) -> Result<Option<Tenancy>, AppError> {
     let data = config.data_dir().map_err(AppError::Data)?;
-    if !data.join(store::FILE).exists() {
+    if config.store.url.is_none() && !data.join(store::FILE).exists() {
         return Ok(None);
     }
-    let server = servers::Server::open(&data).map_err(AppError::Server)?;
-    Ok(Some(Tenancy::new(Arc::new(Opened::new(data)), server, Pace::default())))
+    let server = server(config, &data).map_err(AppError::Server)?;
+    let opened = Opened::new(data, config.store.clone());
+    Ok(Some(Tenancy::new(Arc::new(opened), server, Pace::default())))
 }
 
 /// Where tokens are kept.
@@ -361,9 +376,17 @@ fn sweeper(config: &Config, keeping: Keeping) -> JoinHandle<()> {
     let most = config.cells.max_sessions;
     tokio::spawn(async move {
         let Ok(tenancy) = keeping.tenancy else { return };
-        if let Err(error) = reaper::sweep(&tenancy, most).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "what earlier servers have left is not looked for");
+        let mut failed = 0;
+        while let Err(error) = reaper::sweep(&tenancy, most).await {
+            if failed == 0 {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "what earlier servers have left is not looked for");
+            }
+            if !error.passes {
+                return;
+            }
+            tokio::time::sleep(ledger::FLUSHES.delay(failed, 0.5)).await;
+            failed += 1;
         }
     })
 }

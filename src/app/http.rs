@@ -137,8 +137,8 @@ pub async fn serve(
     let doorman = doorman(config)?;
     let asks = doorman.asks();
     let http = Http::bind(address, config.http.clone(), doorman).await.map_err(AppError::Http)?;
-    let opened = Opened::new(data.clone());
-    let keeping = keeping(config, &data, &opened);
+    let opened = Opened::new(data.clone(), config.store.clone());
+    let keeping = keeping(config, &data, &opened)?;
     let sweeper = sweeper(config, keeping.clone());
     let guards = guards(config);
     let ledger = Ledger::open(opened.clone(), guards.clone(), guest.clone());

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Between two flushes; after one that failed, the waits grow.
-const FLUSHES: Backoff = Backoff {
+pub(super) const FLUSHES: Backoff = Backoff {
     first: Duration::from_secs(2),
     factor: 2.0,
     cap: Duration::from_secs(60),
@@ -53,10 +53,7 @@ impl Ledger {
 }
 
 async fn carry(opened: Opened, guards: Guards, guest: Option<Guest>, stop: CancellationToken) {
-    let store = match opened.get().await {
-        Ok(store) => store,
-        Err(error) => return warn(&error),
-    };
+    let Some(store) = opens(&opened, &stop).await else { return };
     if let Err(error) = load(store, &guards, guest.as_ref()).await {
         warn(&error);
     }
@@ -75,6 +72,28 @@ async fn carry(opened: Opened, guards: Guards, guest: Option<Guest>, stop: Cance
                 failed += 1;
             }
         }
+    }
+}
+
+/// The store, as soon as it can be opened; nothing where it cannot, or this server ends before.
+async fn opens<'o>(opened: &'o Opened, stop: &CancellationToken) -> Option<&'o Store> {
+    let mut failed = 0;
+    loop {
+        let error = match opened.get().await {
+            Ok(store) => return Some(store),
+            Err(error) => error,
+        };
+        if failed == 0 {
+            warn(&error);
+        }
+        if !error.passes() || stop.is_cancelled() {
+            return None;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(FLUSHES.delay(failed, 0.5)) => {}
+        }
+        failed += 1;
     }
 }
 

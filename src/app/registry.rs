@@ -19,26 +19,30 @@ use crate::{
 #[derive(Clone)]
 pub struct Opened {
     folder: PathBuf,
+    settings: store::Settings,
     store: Arc<OnceCell<Result<Store, Arc<StoreError>>>>,
 }
 
 impl Opened {
-    /// The store in that folder.
+    /// The store of those settings, or else in that folder.
     #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder, store: Arc::default() }
+    pub fn new(folder: PathBuf, settings: store::Settings) -> Self {
+        Self { folder, settings, store: Arc::default() }
     }
 
-    /// The store; what is wrong with it is found out once.
+    /// The store; what is wrong with it is found out once, unless it may pass.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn get(&self) -> Result<&Store, Arc<StoreError>> {
         let open = async || {
-            let settings = store::Settings::default();
-            Store::open(&self.folder, jail::network_file_system, settings).await.map_err(Arc::new)
+            let opened = Store::open(&self.folder, jail::network_file_system, &self.settings).await;
+            match opened.map_err(Arc::new) {
+                Err(error) if error.passes() => Err(error),
+                opened => Ok(opened),
+            }
         };
-        self.store.get_or_init(open).await.as_ref().map_err(Arc::clone)
+        self.store.get_or_try_init(open).await?.as_ref().map_err(Arc::clone)
     }
 
     /// Closes it, if it was opened.
@@ -49,12 +53,14 @@ impl Opened {
     }
 
     async fn sessions(&self) -> Result<&Store, RegistryError> {
-        self.get().await.map_err(|error| RegistryError(error))
+        let failed =
+            |error: Arc<StoreError>| RegistryError { passes: error.passes(), cause: error };
+        self.get().await.map_err(failed)
     }
 }
 
 fn failed(error: StoreError) -> RegistryError {
-    RegistryError(Arc::new(error))
+    RegistryError { passes: error.passes(), cause: Arc::new(error) }
 }
 
 impl Registry for Opened {
@@ -115,6 +121,14 @@ impl Registry for Opened {
         })
     }
 
+    fn find<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<(Tenure, u64)>> {
+        Box::pin(async move {
+            let store = self.sessions().await?;
+            let row = store.session(&key.workspace, key.name.as_str()).await.map_err(failed)?;
+            Ok(row.map(|row| (tenure_of(&row), row.now)))
+        })
+    }
+
     fn all(&self) -> Answer<'_, Vec<Entry>> {
         Box::pin(async move {
             let rows = self.sessions().await?.sessions().await.map_err(failed)?;
@@ -164,6 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::tests::Home;
 
     /// Long enough for a test; or over as soon as the clock ticks.
     const LEASES: [Duration; 2] = [Duration::from_secs(3600), Duration::ZERO];
@@ -208,9 +223,8 @@ mod tests {
         store.sessions().await.unwrap().pop()
     }
 
-    async fn compare(deeds: Vec<Deed>) {
-        let home = tempfile::tempdir().unwrap();
-        let opened = Opened::new(home.path().to_owned());
+    async fn compare(home: &Home, deeds: Vec<Deed>) {
+        let opened = Opened::new(home.folder().to_owned(), home.settings());
         let store = opened.get().await.unwrap();
         let key = Key { workspace: "/w".into(), name: SessionName::new("s").unwrap() };
         let mut model = Tenure::default();
@@ -254,7 +268,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn the_store_does_what_the_model_says(deeds in prop::collection::vec(deed(), 1..40)) {
-            tokio::runtime::Runtime::new().unwrap().block_on(compare(deeds));
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(compare(&Home::of_a_file(), deeds.clone()));
+            #[cfg(feature = "postgres")]
+            if let Some(home) = Home::of_a_database() {
+                runtime.block_on(compare(&home, deeds));
+            }
         }
     }
 
@@ -262,8 +281,8 @@ mod tests {
     async fn a_store_that_cannot_be_used_is_told_with_its_cause() {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("husk.sqlite"), "notes".repeat(500)).unwrap();
-        let opened = Opened::new(home.path().to_owned());
+        let opened = Opened::new(home.path().to_owned(), store::Settings::default());
         let error = opened.all().await.unwrap_err();
-        assert!(error.0.to_string().contains("is damaged"), "{error:?}");
+        assert!(error.cause.to_string().contains("is damaged"), "{error:?}");
     }
 }

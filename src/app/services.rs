@@ -39,7 +39,7 @@ impl Services {
 
     /// The user of a server that asks nobody: this one of this machine, for Redis may have others.
     pub(super) fn of_this_user(&self) -> Vec<Arc<dyn Service>> {
-        self.of(&format!("local:{}:{}", jail::machine_name(), jail::user_id()))
+        self.of(&format!("local:{}:{}", jail::host_name(), jail::user_id()))
     }
 
     /// Takes back what kernels had that have ended.

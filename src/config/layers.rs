@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::keys::{Key, keys};
+use super::table::showable;
 use super::tighten::Sides;
 use super::{Config, Fault, Faults, Origin, Sources, file, paths, texts};
 
@@ -191,7 +192,7 @@ fn wrong_type(setting: &Setting, keys: &[Key]) -> String {
     const SHOWN: usize = 60;
     let key = keys.iter().find(|key| key.key == setting.key);
     let expected = key.map_or("another type", |key| &key.expected);
-    let found = setting.value.to_string();
+    let found = showable(&setting.key, &setting.value).to_string();
     let more = if found.chars().nth(SHOWN).is_some() { "…" } else { "" };
     let found: String = found.chars().take(SHOWN).collect();
     format!("must be {expected}, not {found}{more}")

@@ -16,6 +16,7 @@ use crate::kernel::{output, relay};
 use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
+use crate::store;
 use crate::tenant;
 
 mod faults;
@@ -85,6 +86,8 @@ pub struct Config {
     pub audit: audit::Settings,
     /// At which Redis users get accounts.
     pub tenant: tenant::Settings,
+    /// Where what outlives a server is kept.
+    pub store: store::Settings,
 }
 
 impl Default for Config {
@@ -110,6 +113,7 @@ impl Default for Config {
             http: http::settings::Settings::default(),
             audit: audit::Settings::default(),
             tenant: tenant::Settings::default(),
+            store: store::Settings::default(),
         }
     }
 }
@@ -169,6 +173,7 @@ impl Config {
             ("limits", self.limits.faults()),
             ("http", self.http.faults()),
             ("tenant", self.tenant.faults()),
+            ("store", self.store.faults()),
         ];
         let own = self.own_faults().into_iter();
         own.map(|(key, wrong)| (key.to_owned(), wrong))

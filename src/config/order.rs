@@ -69,6 +69,7 @@ fn listed(key: &str) -> Option<Rule> {
         "audit" => Some(Rule::Users(WRITTEN)),
         "http" => Some(Rule::Users(SERVES)),
         "tenant" => Some(Rule::Users(LENDS)),
+        "store" => Some(Rule::Users(KEEPS)),
         _ => sessions(section, name),
     }
 }

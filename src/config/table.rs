@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::keys::{Key, keys};
 use super::{Config, Loaded, Origin};
+use crate::store::settings::Url;
 
 impl Loaded {
     /// `key = value    # where from` for every setting. A setting without a value is a comment;
@@ -58,11 +59,20 @@ fn without_values(mut config: Config) -> Config {
 
 /// The settings as TOML; what is unset is not there.
 pub(super) fn values(config: &Config) -> Option<toml::Value> {
-    toml::Value::try_from(showable(config)).ok()
+    toml::Value::try_from(in_text(config)).ok()
+}
+
+/// A value as it may be shown, whatever it is: an address without its password.
+pub(super) fn showable(key: &str, value: &toml::Value) -> toml::Value {
+    match value.as_str() {
+        _ if key != "store.url" => value.clone(),
+        Some(text) => Url::shown(text).into(),
+        None => "…".into(),
+    }
 }
 
 /// The settings with paths that TOML can hold: one that is not UTF-8 is shown with `�`.
-fn showable(config: &Config) -> Config {
+fn in_text(config: &Config) -> Config {
     let mut config = config.clone();
     for (_, slot) in config.paths_mut() {
         *slot = slot.take().map(|path| lossy(path).into());

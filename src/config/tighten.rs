@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::layers::Setting;
 use super::order::{Rule, as_tight, levels_as_tight, rule};
-use super::table::values;
+use super::table::{showable, values};
 use super::{Config, Fault, NotTheProjects, Sources, paths};
 
 /// What the user's own sources give, and what they give with the project's file.
@@ -90,7 +90,7 @@ impl Sides<'_> {
             file.map_or("your own husk.toml".to_owned(), |file| format!("`{}`", file.display()));
         Fault::NotTheProjects(Box::new(NotTheProjects {
             place: setting.origin.place(),
-            said: shown(Some(&setting.value)),
+            said: shown(Some(&showable(&setting.key, &setting.value))),
             own: shown(own),
             from,
             why,

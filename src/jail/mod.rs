@@ -84,9 +84,9 @@ pub fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// What this machine calls itself.
+/// This machine's name.
 #[must_use]
-pub fn machine_name() -> String {
+pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

@@ -62,9 +62,11 @@ impl Payload {
     ) -> Pin<Box<dyn Future<Output = Result<Reply, ErrorData>> + Send>> {
         match self {
             Self::Own(tool, call) => {
-                let reply = (tool.run)(Arc::clone(context), *call);
-                let form = Arc::clone(&context.results.own);
-                Box::pin(async move { Ok(reply.await.compared_by(form)) })
+                let context = Arc::clone(context);
+                Box::pin(async move {
+                    let form = Arc::clone(&context.results.own);
+                    Ok(run_own(context, tool, *call).await.compared_by(form))
+                })
             }
             Self::Guest(guest, asked) => {
                 let form = Arc::clone(&context.results.guest);
@@ -76,6 +78,16 @@ impl Payload {
             }
         }
     }
+}
+
+/// A call of husk's own tool, unless its session is another machine's.
+async fn run_own(context: Arc<Context>, tool: &Definition, call: Call) -> Reply {
+    if let Some(session) = tools::asks_about(&context, tool, &call.arguments)
+        && let Some(error) = context.sandboxes.elsewhere(&session).await
+    {
+        return Reply::no_sandbox(&error);
+    }
+    (tool.run)(context, call).await
 }
 
 /// Who hears of a call: its trace, and its line in the audit log.

@@ -102,6 +102,14 @@ pub enum LaunchError {
         /// How many.
         most: usize,
     },
+    /// Another server has the session, which all of them serve.
+    #[error("{who} has the session{}", .url.as_ref().map_or_else(String::new, |url| format!(": call it at {url}")))]
+    Elsewhere {
+        /// Who has it.
+        who: String,
+        /// Where users reach that server, if it says so.
+        url: Option<String>,
+    },
     /// Nobody may start it now.
     #[error("the session's kernel is not started")]
     Tenancy(#[source] TenancyError),

@@ -26,6 +26,7 @@ use super::{
     python::{Interpreter, Wanted},
     room::{self, Room},
     run_folder::{Run, RunError},
+    servers::Server,
     service::{Gifts, Service},
     state::tenure::Step,
     tenancy::{Held, TenancyError},
@@ -137,19 +138,20 @@ pub(super) struct Wish<'a> {
     pub(super) trace: Option<&'a TraceContext>,
 }
 
-/// The claim under which a kernel is started, and the file that its server has locked.
+/// The claim under which a kernel is started, and whose it is.
 #[derive(Clone, Copy)]
 pub(super) struct Claim<'a> {
     pub(super) held: &'a Held,
-    pub(super) owner: &'a Path,
+    pub(super) server: &'a Server,
 }
 
 impl Claim<'_> {
     /// Writes down where the kernel will be, before there is any.
     pub(super) async fn placed(&self, run: &Run) -> Result<(), LaunchError> {
         let failed = |source| RunError { path: run.folder.clone(), source };
-        left::own(run, self.owner).map_err(failed).map_err(LaunchError::Run)?;
-        let place = Place { run: run.folder.clone(), init: None };
+        left::own(run, &self.server.file()).map_err(failed).map_err(LaunchError::Run)?;
+        let site = self.server.site().cloned();
+        let place = Place { run: run.folder.clone(), init: None, site };
         match self.held.step(Step::Placed(place.text())).await {
             Ok(false) => Err(LaunchError::Tenancy(TenancyError::Overtaken)),
             // A store that fails is told when the kernel is ready.

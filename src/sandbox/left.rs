@@ -15,7 +15,7 @@ use super::{
     isolate,
     launch::{Facts, Hold, Kernel, LaunchError, Launcher},
     run_folder::Run,
-    servers,
+    servers::{self, Site},
     service::{Gifts, NotGiven},
 };
 use crate::{
@@ -48,6 +48,9 @@ pub(super) struct Place {
     pub(super) run: PathBuf,
     /// Its init, once it runs.
     pub(super) init: Option<Identity>,
+    /// On which machine, where several have one store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) site: Option<Site>,
 }
 
 impl Place {
@@ -119,6 +122,8 @@ pub(super) struct LeftCell {
 pub(super) enum NotFound {
     #[error("it has ended")]
     Ended,
+    #[error("it is on {0}, where it ends by itself")]
+    Elsewhere(String),
     #[error("the server that had it hangs, and it was ended")]
     Hangs,
     #[error("the settings have changed since, and it was ended")]
@@ -163,7 +168,7 @@ pub(super) fn owner(folder: &Path) -> Option<PathBuf> {
 
 impl Kernel {
     /// Writes down what another server needs to go on with it; where it is.
-    pub(super) fn write_down(&self, policy: Policy) -> io::Result<Place> {
+    pub(super) fn write_down(&self, policy: Policy, site: Option<&Site>) -> io::Result<Place> {
         let (Some(hold), Some(connection), Some(init)) =
             (&self.hold, &self.connection, self.facts.init_pid)
         else {
@@ -189,7 +194,7 @@ impl Kernel {
             }
         }
         write(&self.run.inner.join(KERNEL), &serde_json::to_vec(&left)?)?;
-        Ok(Place { run: self.run.folder.clone(), init: Some(init) })
+        Ok(Place { run: self.run.folder.clone(), init: Some(init), site: site.cloned() })
     }
 
     /// Writes down which cell it runs.
@@ -350,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_was_written() {
-        let place = Place { run: "/tmp/husk-1".into(), init: Some(Identity::of(1)) };
+        let place = Place { run: "/tmp/husk-1".into(), init: Some(Identity::of(1)), site: None };
         assert_eq!(Place::read(&place.text()), Some(place));
         assert_eq!(Place::read("ipc://elsewhere"), None);
     }

@@ -3,16 +3,18 @@
 //!
 //! A session that nobody else can name needs no claim. One that another server has, or that cannot be
 //! written down, gets a kernel of this server's own, which shares nothing and ends with the server;
-//! and is told why.
+//! and is told why. Not so where servers on several machines have one store: then a session is the
+//! same whichever of them is asked, so that it is told who has it, or that it cannot be known.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     body::Body,
+    elsewhere::has_it,
     launch::{Claim, Kernel, LaunchError, Launcher, Wish},
     left::{self, Found, LeftCell, NotFound, Place, Policy},
     registry::Key,
-    servers,
+    servers::{Server, Who},
     state::tenure::{Step, Tenure},
     tenancy::{Claimed, Got, Held, Made, Tenancy, TenancyError},
 };
@@ -28,6 +30,8 @@ pub struct Keeping {
     pub tenancy: Result<Tenancy, Arc<str>>,
     /// How long a kernel outlives its server.
     pub keep_alive: Duration,
+    /// Whether a session is the same on all servers, so that none makes a kernel of its own for it.
+    pub shared: bool,
 }
 
 /// See the module's documentation.
@@ -104,21 +108,37 @@ impl Lodging {
         wish: Wish<'_>,
         follow: Follow<'_>,
     ) -> Result<Started, LaunchError> {
-        let Some(Keeping { tenancy, .. }) = self.keeping.clone() else {
+        let Some(Keeping { tenancy, shared, .. }) = self.keeping.clone() else {
             return self.fresh(launcher, wish).await;
         };
         let tenancy = match tenancy {
             Ok(tenancy) => tenancy,
+            Err(why) if shared => {
+                return Err(LaunchError::Tenancy(TenancyError::Failed(why.to_string())));
+            }
             Err(why) => {
                 return self.start_own(launcher, wish, format!("it is not kept: {why}")).await;
             }
         };
-        if let Some(held) = self.held.take()
-            && !matches!(held.step(Step::StartBegan).await, Ok(false))
-        {
-            return self.start_again(launcher, wish, held, &tenancy).await;
+        if let Some(held) = self.held.take() {
+            match held.step(Step::StartBegan).await {
+                // Overtaken; or what was told before is not written, and the claim is worth nothing.
+                Ok(false) => drop(held.step(Step::Off).await),
+                Err(error) if shared => {
+                    self.held = Some(held);
+                    return Err(LaunchError::Tenancy(TenancyError::Registry(error)));
+                }
+                Ok(true) | Err(_) => {
+                    return self.start_again(launcher, wish, held, &tenancy).await;
+                }
+            }
         }
         self.claim(launcher, wish, follow, &tenancy).await
+    }
+
+    /// Whether a session is the same on all servers.
+    fn shared(&self) -> bool {
+        self.keeping.as_ref().is_some_and(|keeping| keeping.shared)
     }
 
     /// A kernel after the one that is gone, under the same claim.
@@ -129,8 +149,8 @@ impl Lodging {
         held: Held,
         tenancy: &Tenancy,
     ) -> Result<Started, LaunchError> {
-        let owner = tenancy.server().file();
-        let claim = Some(Claim { held: &held, owner: &owner });
+        let server = tenancy.server();
+        let claim = Some(Claim { held: &held, server });
         let started = match self.fresh(launcher, Wish { claim, ..wish }).await {
             Ok(started) => started,
             Err(error) => {
@@ -138,13 +158,20 @@ impl Lodging {
                 return Err(error);
             }
         };
-        let (place, generation) = (self.write_down(&started.kernel), started.generation);
+        let place = self.write_down(&started.kernel, server);
+        let generation = started.generation;
         match held.step(Step::Ready { place, generation }).await {
             Ok(true) => {
                 self.held = Some(held);
                 Ok(started)
             }
             Ok(false) => overtaken(started).await,
+            Err(error) if self.shared() => {
+                started.kernel.end().await;
+                // The clerk says what is wrong with the store.
+                drop(held.step(Step::Off).await);
+                Err(LaunchError::Tenancy(TenancyError::Registry(error)))
+            }
             Err(error) => Ok(self.unkept(started, &error)),
         }
     }
@@ -156,15 +183,15 @@ impl Lodging {
         follow: Follow<'_>,
         tenancy: &Tenancy,
     ) -> Result<Started, LaunchError> {
-        let (key, owner) = (self.key.clone(), tenancy.server().file());
+        let (key, server) = (self.key.clone(), tenancy.server());
         let (mut started, mut failed) = (None, None);
         let got = tenancy
             .get_or_create(&key, async |claimed: Claimed| {
                 jail::fault_point("claimed");
-                match self.begin(launcher, wish, follow, &claimed, &owner).await {
+                match self.begin(launcher, wish, follow, &claimed, server).await {
                     Ok(begun) => {
-                        let (place, generation) =
-                            (self.write_down(&begun.kernel), begun.generation);
+                        let place = self.write_down(&begun.kernel, server);
+                        let generation = begun.generation;
                         started = Some(begun);
                         Ok(Made { place, generation })
                     }
@@ -181,6 +208,12 @@ impl Lodging {
                 (self.held, self.own) = (Some(held), None);
                 Ok(started)
             }
+            (Err(TenancyError::Registry(error)), started, _) if self.shared() => {
+                if let Some(started) = started {
+                    started.kernel.end().await;
+                }
+                Err(LaunchError::Tenancy(TenancyError::Registry(error)))
+            }
             (Err(TenancyError::Registry(error)), Some(started), _) => {
                 Ok(self.unkept(started, &error))
             }
@@ -190,6 +223,9 @@ impl Lodging {
             (Err(_), Some(started), _) => overtaken(started).await,
             (_, _, Some(error)) => Err(error),
             (Err(error), ..) => Err(LaunchError::Tenancy(error)),
+            (Ok(Got::Theirs(tenure)), ..) if self.shared() => {
+                Err(has_it(Who::of(tenure.holder.as_deref().unwrap_or_default())))
+            }
             (Ok(Got::Theirs(tenure) | Got::Ours(tenure)), ..) => {
                 self.start_own(launcher, wish, held_by(&tenure)).await
             }
@@ -207,22 +243,24 @@ impl Lodging {
         wish: Wish<'_>,
         follow: Follow<'_>,
         claimed: &Claimed,
-        owner: &Path,
+        server: &Server,
     ) -> Result<Started, LaunchError> {
         let tenure = &claimed.tenure;
         self.generation = self.generation.max(tenure.generation);
         let mut gone = None;
         if let Some(place) = tenure.place.as_deref().and_then(Place::read) {
-            if self.discards {
+            if let Some(site) = place.site.as_ref().filter(|site| !server.is_here(Some(site))) {
+                gone = Some(NotFound::Elsewhere(site.host.clone()));
+            } else if self.discards {
                 place.dismiss().await;
             } else {
-                match self.find(launcher, follow, claimed, owner, &place).await {
+                match self.find(launcher, follow, claimed, server, &place).await {
                     Ok(started) => return Ok(started),
                     Err(why) => gone = Some(why),
                 }
             }
         }
-        let claim = Some(Claim { held: &claimed.held, owner });
+        let claim = Some(Claim { held: &claimed.held, server });
         let mut started = self.fresh(launcher, Wish { claim, ..wish }).await?;
         if tenure.cells > 0 {
             started.lost = Some(tenure.generation);
@@ -237,13 +275,14 @@ impl Lodging {
         launcher: &Launcher,
         follow: Follow<'_>,
         claimed: &Claimed,
-        owner: &Path,
+        server: &Server,
         place: &Place,
     ) -> Result<Started, NotFound> {
+        let owner = server.file();
         let epoch = claimed.tenure.epoch;
         let cell = left::cell_of(place);
         let adopt = cell.as_ref().map(follow);
-        let found = launcher.find_again(place, &self.policy, (epoch, owner), adopt).await?;
+        let found = launcher.find_again(place, &self.policy, (epoch, &owner), adopt).await?;
         let Found { kernel, execution } = found;
         let mut news = vec![format!(
             "this is the kernel that an earlier server has left (generation {}): variables and imports are kept",
@@ -293,8 +332,8 @@ impl Lodging {
     }
 
     /// What the store is told of where it is.
-    fn write_down(&self, kernel: &Kernel) -> String {
-        match kernel.write_down(self.policy.clone()) {
+    fn write_down(&self, kernel: &Kernel, server: &Server) -> String {
+        match kernel.write_down(self.policy.clone(), server.site()) {
             Ok(place) => place.text(),
             Err(error) => {
                 tracing::warn!(%error, session = %self.key, "no later server will find the kernel");
@@ -384,7 +423,7 @@ async fn overtaken(started: Started) -> Result<Started, LaunchError> {
 }
 
 fn held_by(tenure: &Tenure) -> String {
-    let holder = tenure.holder.as_deref().and_then(servers::process_of);
+    let holder = tenure.holder.as_deref().and_then(|holder| Who::of(holder).process);
     let who = holder.map_or_else(String::new, |pid| format!(" (server {pid})"));
     format!(
         "another husk{who} has the session of that name: this is a kernel of this server's own, which \

@@ -13,6 +13,7 @@ mod change;
 mod claim;
 mod clock;
 mod course;
+mod elsewhere;
 mod error;
 mod failure;
 mod inspect;

@@ -55,13 +55,15 @@ pub(super) fn expires(settings: &SessionSettings, born: Instant) -> Option<Insta
 /// [`RegistryError`]; what is left then is ended by the next sweep.
 pub async fn sweep(tenancy: &Tenancy, most: usize) -> Result<(), RegistryError> {
     // What it holds for a moment is not this server's: a session of it waits for that.
-    let broom = tenancy.server().beside().map_err(|error| RegistryError(Arc::new(error)))?;
+    let broom = tenancy.server().beside();
+    let broom = broom.map_err(|error| RegistryError { cause: Arc::new(error), passes: false })?;
     let entries = tenancy.registry().all().await?;
     let mut kept: Vec<PathBuf> = Vec::new();
     for entry in entries {
         let place = kernel_of(&entry);
-        if is_had(tenancy, &entry) {
-            kept.extend(place.map(|place| place.run));
+        let elsewhere = place.as_ref().is_some_and(|place| !is_here(tenancy, place));
+        if elsewhere || is_had(tenancy, &entry) {
+            kept.extend(place.filter(|_| !elsewhere).map(|place| place.run));
             continue;
         }
         let lives = place
@@ -92,7 +94,10 @@ pub async fn sweep(tenancy: &Tenancy, most: usize) -> Result<(), RegistryError> 
 /// [`RegistryError`].
 pub async fn waiting(tenancy: &Tenancy) -> Result<Vec<Entry>, RegistryError> {
     let mut entries = tenancy.registry().all().await?;
-    entries.retain(|entry| !is_had(tenancy, entry) && kernel_of(entry).is_some_and(lives));
+    entries.retain(|entry| {
+        let place = kernel_of(entry).filter(|place| is_here(tenancy, place));
+        !is_had(tenancy, entry) && place.is_some_and(lives)
+    });
     Ok(entries)
 }
 
@@ -106,6 +111,11 @@ pub async fn stop(tenancy: &Tenancy, entry: &Entry) -> Result<(), RegistryError>
 
 fn kernel_of(entry: &Entry) -> Option<Place> {
     entry.tenure.place.as_deref().and_then(Place::read)
+}
+
+/// Whether it is this machine's: what another one has is that one's to end.
+fn is_here(tenancy: &Tenancy, place: &Place) -> bool {
+    tenancy.server().is_here(place.site.as_ref())
 }
 
 fn lives(place: Place) -> bool {

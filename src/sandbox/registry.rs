@@ -49,7 +49,13 @@ pub struct Entry {
 /// The store cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("husk's store cannot be used")]
-pub struct RegistryError(#[source] pub Arc<dyn Error + Send + Sync>);
+pub struct RegistryError {
+    /// Why.
+    #[source]
+    pub cause: Arc<dyn Error + Send + Sync>,
+    /// Whether it may be over when the same is tried again.
+    pub passes: bool,
+}
 
 /// What is being found out.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 'a>>;
@@ -75,6 +81,9 @@ pub trait Registry: Send + Sync {
 
     /// Renews all that this holder has; which these are, and the epochs of their claims.
     fn renew<'a>(&'a self, holder: &'a str, lease: Duration) -> Answer<'a, Vec<(Key, u64)>>;
+
+    /// A session, and the time of the store's clock in milliseconds.
+    fn find<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<(Tenure, u64)>>;
 
     /// All sessions, the one that was changed last first.
     fn all(&self) -> Answer<'_, Vec<Entry>>;

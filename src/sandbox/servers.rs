@@ -2,26 +2,111 @@
 //! when it ends, however it ends.
 //!
 //! A lease would tell the same later. Process ids would not: they are other ones in a container.
+//! Where servers of several machines have one store, a name also says where its server is: nobody can
+//! try another machine's locks, so that there the lease decides.
 
 use std::{
+    fmt,
     fs::{self, DirBuilder, File, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::ids;
 
 /// The folder's name in the data folder.
 const FOLDER: &str = "servers";
+/// The file in the data folder that tells it from those of all other machines.
+const SITE: &str = "site";
 
 /// This server among the others.
 #[derive(Debug)]
 pub struct Server {
     folder: PathBuf,
+    /// Its file's name.
+    file: String,
     name: String,
+    /// Where it is, if servers on other machines have the same store.
+    site: Option<Site>,
+    url: Option<String>,
     /// Locked as long as this process lives.
     _lock: File,
+}
+
+/// A data folder among those of all machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    id: String,
+    /// The machine's name, for people.
+    pub host: String,
+}
+
+impl Site {
+    /// That of this data folder, on a machine of that name.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub fn of(data: &Path, host: &str) -> Result<Self, NoServer> {
+        let failed = |source| NoServer { folder: data.to_owned(), source };
+        let id = site_id(data).map_err(failed)?;
+        let host: String = host.chars().filter(|c| !c.is_whitespace() && *c != '@').collect();
+        Ok(Self { id, host })
+    }
+}
+
+/// Makes it where there is none: whole, and only one of those who make it at once.
+fn site_id(data: &Path) -> io::Result<String> {
+    use io::Write;
+    let file = data.join(SITE);
+    match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return Ok(read?.trim().to_owned()),
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    let mut fresh = tempfile::NamedTempFile::new_in(data)?;
+    fresh.write_all(ids::random_hex(8).as_bytes())?;
+    match fresh.persist_noclobber(&file) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => fs::read_to_string(&file).map(|id| id.trim().to_owned()),
+    }
+}
+
+/// Who a server is, read from its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// Its process, on its machine.
+    pub process: Option<u32>,
+    /// Its machine's name.
+    pub host: Option<String>,
+    /// Where users reach it.
+    pub url: Option<String>,
+}
+
+impl Who {
+    /// The server of that name.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let (local, site) = name.split_once('@').unwrap_or((name, ""));
+        let mut words = site.split(' ').skip(1).map(str::to_owned);
+        let process = local.split_once('-').and_then(|(process, _)| process.parse().ok());
+        Self { process, host: words.next(), url: words.next() }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("server")?;
+        if let Some(process) = self.process {
+            write!(f, " {process}")?;
+        }
+        match &self.host {
+            Some(host) => write!(f, " on {host}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// This server cannot be told from one that has died.
@@ -40,7 +125,15 @@ impl Server {
     /// # Errors
     /// [`NoServer`].
     pub fn open(data: &Path) -> Result<Self, NoServer> {
-        Self::open_in(data.join(FOLDER))
+        Self::open_in(data.join(FOLDER), None, None)
+    }
+
+    /// Locks a file of its own, among servers on other machines; users reach it at `url`.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub fn open_at(data: &Path, site: Site, url: Option<String>) -> Result<Self, NoServer> {
+        Self::open_in(data.join(FOLDER), Some(site), url)
     }
 
     /// Another one of this process, for who wants to hold something for itself.
@@ -48,13 +141,18 @@ impl Server {
     /// # Errors
     /// [`NoServer`].
     pub fn beside(&self) -> Result<Self, NoServer> {
-        Self::open_in(self.folder.clone())
+        Self::open_in(self.folder.clone(), self.site.clone(), self.url.clone())
     }
 
-    fn open_in(folder: PathBuf) -> Result<Self, NoServer> {
-        let name = format!("{}-{}", std::process::id(), ids::random_hex(6));
-        match lock(&folder, &name) {
-            Ok(lock) => Ok(Self { folder, name, _lock: lock }),
+    fn open_in(folder: PathBuf, site: Option<Site>, url: Option<String>) -> Result<Self, NoServer> {
+        let file = format!("{}-{}", std::process::id(), ids::random_hex(6));
+        let name = match (&site, &url) {
+            (None, _) => file.clone(),
+            (Some(Site { id, host }), None) => format!("{file}@{id} {host}"),
+            (Some(Site { id, host }), Some(url)) => format!("{file}@{id} {host} {url}"),
+        };
+        match lock(&folder, &file) {
+            Ok(lock) => Ok(Self { folder, file, name, site, url, _lock: lock }),
             Err(source) => Err(NoServer { folder, source }),
         }
     }
@@ -67,13 +165,30 @@ impl Server {
 
     /// Its file.
     pub(super) fn file(&self) -> PathBuf {
-        self.folder.join(&self.name)
+        self.folder.join(&self.file)
+    }
+
+    /// Where it is, if servers on other machines have the same store: then all of them serve the same
+    /// sessions.
+    #[must_use]
+    pub fn site(&self) -> Option<&Site> {
+        self.site.as_ref()
+    }
+
+    /// Whether what is at that site is here.
+    pub(super) fn is_here(&self, site: Option<&Site>) -> bool {
+        self.site.as_ref().map(|site| &site.id) == site.map(|site| &site.id)
     }
 
     /// Whether the server of that name has ended for certain.
     #[must_use]
     pub fn is_dead(&self, name: &str) -> bool {
-        name != self.name && is_plain(name) && is_unlocked(&self.folder.join(name))
+        let (file, site) = match name.split_once('@') {
+            Some((file, site)) => (file, site.split(' ').next()),
+            None => (name, None),
+        };
+        let here = self.site.as_ref().map(|site| site.id.as_str()) == site;
+        here && file != self.file && is_plain(file) && is_unlocked(&self.folder.join(file))
     }
 
     /// Removes the files of servers that have ended.
@@ -95,12 +210,6 @@ impl Drop for Server {
         // One that is gone is as wanted.
         let _ = fs::remove_file(self.file());
     }
-}
-
-/// The process of a server, by its name.
-#[must_use]
-pub fn process_of(name: &str) -> Option<u32> {
-    name.split_once('-')?.0.parse().ok()
 }
 
 /// Whether the file of a server can be locked, or is gone: its server has ended.
@@ -154,7 +263,31 @@ mod tests {
         one.sweep();
         assert_eq!(fs::read_dir(data.path().join("servers")).unwrap().count(), 1);
         assert!(!one.is_dead("../../etc/passwd"));
-        assert_eq!(process_of(&name), Some(std::process::id()));
+        assert_eq!(Who::of(&name).process, Some(std::process::id()));
+    }
+
+    #[test]
+    fn of_a_server_on_another_machine_only_the_lease_tells_whether_it_lives() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let open = |data: &Path, url: Option<&str>| {
+            let site = Site::of(data, "a b@c").unwrap();
+            Server::open_at(data, site, url.map(str::to_owned)).unwrap()
+        };
+        let (one, two) = (open(here.path(), None), open(here.path(), Some("https://h:1/mcp")));
+        let far = open(there.path(), None);
+        let name = two.name().to_owned();
+        let who = Who::of(&name);
+        assert_eq!(
+            (who.host.as_deref(), who.url.as_deref()),
+            (Some("abc"), Some("https://h:1/mcp"))
+        );
+        assert_eq!(who.to_string(), format!("server {} on abc", std::process::id()));
+        assert!(one.is_here(two.site()) && !one.is_here(far.site()) && !one.is_here(None));
+        assert!(!one.is_dead(&name) && !far.is_dead(&name));
+        drop(two);
+        assert!(one.is_dead(&name) && !far.is_dead(&name));
+        // A name without a site is of a store that only this machine has.
+        assert!(!one.is_dead("1-ab"));
     }
 
     #[test]

@@ -114,6 +114,18 @@ pub enum StoreError {
         /// The file.
         file: PathBuf,
     },
+    /// A database was named, and husk cannot speak to one.
+    #[error(
+        "`{database}` needs a husk that was built with PostgreSQL (cargo install --features postgres)"
+    )]
+    NotBuilt {
+        /// The database.
+        database: String,
+    },
+    /// The database.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(super::postgres::PostgresError),
     /// Anything else that SQLite reports.
     #[error("cannot use `{}`; if this comes again, move it away: husk then begins a new one", .file.display())]
     Other {
@@ -148,6 +160,17 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 impl StoreError {
+    /// Whether it may be over when the same is tried again.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Locked { .. } | Self::Full { .. } => true,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(error) => error.passes(),
+            _ => false,
+        }
+    }
+
     /// What a statement's failure means.
     pub(super) fn of(file: &Path, waited: Duration, source: sqlx::Error) -> Self {
         let file = file.to_owned();

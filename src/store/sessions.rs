@@ -4,9 +4,13 @@
 //! overtaken changes nothing. Time is the database's own, so that processes with other clocks agree.
 //! What a change means is not decided here: `sandbox` says what may follow what, and a test compares.
 
-use sqlx::{Row, sqlite::SqliteRow};
-
-use super::{Store, StoreError, signed};
+use super::{
+    Store, StoreError,
+    engine::{
+        Access, Columns,
+        Value::{self, Maybe, Number, Text},
+    },
+};
 
 /// A session as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,120 +100,6 @@ pub enum SessionStep<'a> {
     Off,
 }
 
-macro_rules! now {
-    () => {
-        "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
-    };
-}
-
-macro_rules! columns {
-    () => {
-        concat!(
-            "workspace, name, stage, was, epoch, holder, lease_until, generation, cells, place, error,
-            attempts, retry_at, touched, ",
-            now!()
-        )
-    };
-}
-
-/// Whether a row may be claimed; `?5` is a holder that has died.
-macro_rules! free {
-    () => {
-        concat!(
-            "((holder IS NULL AND (stage <> 'error' OR retry_at <= ",
-            now!(),
-            ")) OR (holder IS NOT NULL AND (lease_until < ",
-            now!(),
-            " OR holder = ?5)))"
-        )
-    };
-}
-
-const LOOK: &str = concat!(
-    "SELECT ",
-    columns!(),
-    ", ",
-    free!(),
-    " FROM session WHERE workspace = ?1 AND name = ?2"
-);
-
-const CLAIM: &str = concat!(
-    "INSERT INTO session (workspace, name, stage, was, epoch, holder, lease_until, generation, cells,
-        attempts, retry_at, touched)
-    VALUES (?1, ?2, 'starting', 'off', 1, ?3, ",
-    now!(),
-    " + ?4, 0, 0, 0, 0, ",
-    now!(),
-    ") ON CONFLICT (workspace, name) DO UPDATE SET
-        was = CASE stage WHEN 'starting' THEN was ELSE stage END,
-        stage = 'starting',
-        epoch = epoch + 1,
-        holder = excluded.holder,
-        lease_until = excluded.lease_until,
-        attempts = CASE WHEN attempts > ?6 THEN 0 ELSE attempts END,
-        touched = excluded.touched
-    WHERE ",
-    free!(),
-    " RETURNING ",
-    columns!()
-);
-
-/// A change by who holds the row, from some of the stages; `?5` and `?6` are its values.
-macro_rules! step {
-    ($set:literal, $from:literal) => {
-        concat!(
-            "UPDATE session SET ",
-            $set,
-            ", touched = ",
-            now!(),
-            " WHERE workspace = ?1 AND name = ?2 AND holder = ?3 AND epoch = ?4 AND stage IN (",
-            $from,
-            ")"
-        )
-    };
-}
-
-const PLACED: &str = step!("place = ?5", "'starting'");
-const READY: &str = step!(
-    "stage = 'idle', place = ?5, cells = CASE generation WHEN ?6 THEN cells ELSE 0 END,
-        generation = ?6, error = NULL, attempts = 0, retry_at = 0",
-    "'starting'"
-);
-const CELL_BEGAN: &str = step!("stage = 'busy', cells = ?5", "'idle'");
-const CELL_ENDED: &str = step!("stage = 'idle'", "'busy'");
-const FAILED: &str = concat!(
-    "UPDATE session SET stage = 'error', error = ?5, place = NULL, holder = NULL,
-        attempts = attempts + 1, retry_at = ",
-    now!(),
-    " + ?6, touched = ",
-    now!(),
-    " WHERE workspace = ?1 AND name = ?2 AND holder = ?3 AND epoch = ?4 AND stage = 'starting'"
-);
-const GONE: &str =
-    step!("stage = 'off', place = NULL", "'off', 'starting', 'idle', 'busy', 'error'");
-const START_BEGAN: &str = step!("stage = 'starting'", "'off'");
-const LEFT: &str = step!("holder = NULL", "'idle', 'busy'");
-const OFF: &str = step!(
-    "stage = 'off', place = NULL, holder = NULL",
-    "'off', 'starting', 'idle', 'busy', 'error'"
-);
-
-const RENEW: &str = concat!(
-    "UPDATE session SET lease_until = ",
-    now!(),
-    " + ?2 WHERE holder = ?1 RETURNING ",
-    columns!()
-);
-
-const ALL: &str = concat!("SELECT ", columns!(), " FROM session ORDER BY touched DESC");
-
-/// Rows of sessions that have nothing left but their numbers.
-const FORGET: &str = concat!(
-    "DELETE FROM session WHERE holder IS NULL AND stage IN ('off', 'error') AND touched < ",
-    now!(),
-    " - ?1"
-);
-
 impl Store {
     /// Takes a session: its row with the new epoch, or the row as it is and may not be taken.
     ///
@@ -219,43 +109,24 @@ impl Store {
         &self,
         claim: SessionClaim<'_>,
     ) -> Result<Result<SessionRow, SessionRow>, StoreError> {
+        let (workspace, name) = (Text(claim.workspace), Text(claim.name));
+        let (statements, dead) = (self.0.statements(), Maybe(claim.dead));
+        let (holder, lease) = (Text(claim.holder), Number(claim.lease));
+        let retries = Number(claim.retries.into());
         loop {
             // Who only looks waits for nobody: a statement that writes would wait for all others.
-            if let Some((row, false)) = self.look(claim).await? {
+            let read = |row: &dyn Columns| Ok((read(row)?, row.truth(15)?));
+            let values = [workspace, name, dead];
+            let seen = self.0.rows(Access::Reads, statements.look, &values, read);
+            if let Some((row, false)) = seen.await?.pop() {
                 return Ok(Err(row));
             }
-            let claimed = sqlx::query(CLAIM)
-                .bind(claim.workspace)
-                .bind(claim.name)
-                .bind(claim.holder)
-                .bind(signed(claim.lease))
-                .bind(claim.dead)
-                .bind(claim.retries)
-                .try_map(|row: SqliteRow| read(&row))
-                .fetch_optional(&self.writer)
-                .await
-                .map_err(|error| self.fault(error))?;
-            if let Some(row) = claimed {
+            let values = [workspace, name, holder, lease, dead, retries];
+            let claimed = self.0.rows(Access::Writes, statements.claim, &values, self::read);
+            if let Some(row) = claimed.await?.pop() {
                 return Ok(Ok(row));
             }
         }
-    }
-
-    /// The row, and whether it may be claimed.
-    async fn look(
-        &self,
-        claim: SessionClaim<'_>,
-    ) -> Result<Option<(SessionRow, bool)>, StoreError> {
-        sqlx::query(LOOK)
-            .bind(claim.workspace)
-            .bind(claim.name)
-            .bind(None::<&str>)
-            .bind(None::<&str>)
-            .bind(claim.dead)
-            .try_map(|row: SqliteRow| Ok((read(&row)?, row.try_get(15)?)))
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(|error| self.fault(error))
     }
 
     /// Makes a change under a claim; false when the claim does not hold, or that cannot follow.
@@ -267,30 +138,22 @@ impl Store {
         held: SessionHeld<'_>,
         step: SessionStep<'_>,
     ) -> Result<bool, StoreError> {
-        let (sql, text, number) = match step {
-            SessionStep::Placed(place) => (PLACED, Some(place), None),
-            SessionStep::Ready(place, generation) => (READY, Some(place), Some(generation)),
-            SessionStep::CellBegan(number) => (CELL_BEGAN, None, Some(number)),
-            SessionStep::CellEnded => (CELL_ENDED, None, None),
-            SessionStep::Failed(why, rest) => (FAILED, Some(why), Some(rest)),
-            SessionStep::Gone => (GONE, None, None),
-            SessionStep::StartBegan => (START_BEGAN, None, None),
-            SessionStep::Left => (LEFT, None, None),
-            SessionStep::Off => (OFF, None, None),
+        let known = self.0.statements();
+        let (sql, more): (_, &[Value<'_>]) = match step {
+            SessionStep::Placed(place) => (known.placed, &[Text(place)]),
+            SessionStep::Ready(place, number) => (known.ready, &[Text(place), Number(number)]),
+            SessionStep::CellBegan(number) => (known.cell_began, &[Number(number)]),
+            SessionStep::CellEnded => (known.cell_ended, &[]),
+            SessionStep::Failed(why, rest) => (known.failed, &[Text(why), Number(rest)]),
+            SessionStep::Gone => (known.gone, &[]),
+            SessionStep::StartBegan => (known.start_began, &[]),
+            SessionStep::Left => (known.left, &[]),
+            SessionStep::Off => (known.off, &[]),
         };
-        let mut query = sqlx::query(sql)
-            .bind(held.workspace)
-            .bind(held.name)
-            .bind(held.holder)
-            .bind(signed(held.epoch));
-        if let Some(text) = text {
-            query = query.bind(text);
-        }
-        if let Some(number) = number {
-            query = query.bind(signed(number));
-        }
-        let done = query.execute(&self.writer).await.map_err(|error| self.fault(error))?;
-        Ok(done.rows_affected() == 1)
+        let (workspace, name) = (Text(held.workspace), Text(held.name));
+        let mut values = vec![workspace, name, Text(held.holder), Number(held.epoch)];
+        values.extend(more);
+        Ok(self.0.change(sql, &values).await? == 1)
     }
 
     /// Holds all that this holder has for so many milliseconds more; what it has.
@@ -302,13 +165,21 @@ impl Store {
         holder: &str,
         lease: u64,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        sqlx::query(RENEW)
-            .bind(holder)
-            .bind(signed(lease))
-            .try_map(|row: SqliteRow| read(&row))
-            .fetch_all(&self.writer)
-            .await
-            .map_err(|error| self.fault(error))
+        let values = [Text(holder), Number(lease)];
+        self.0.rows(Access::Writes, self.0.statements().renew, &values, read).await
+    }
+
+    /// A session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn session(
+        &self,
+        workspace: &str,
+        name: &str,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        let (look, values) = (self.0.statements().look, [Text(workspace), Text(name), Maybe(None)]);
+        Ok(self.0.rows(Access::Reads, look, &values, read).await?.pop())
     }
 
     /// All sessions, the one that was changed last first.
@@ -316,11 +187,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn sessions(&self) -> Result<Vec<SessionRow>, StoreError> {
-        sqlx::query(ALL)
-            .try_map(|row: SqliteRow| read(&row))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|error| self.fault(error))
+        self.0.rows(Access::Reads, self.0.statements().sessions, &[], read).await
     }
 
     /// Forgets sessions without a kernel that nothing has happened to for so many milliseconds.
@@ -328,28 +195,26 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn forget_sessions(&self, age: u64) -> Result<u64, StoreError> {
-        let done = sqlx::query(FORGET).bind(signed(age)).execute(&self.writer).await;
-        Ok(done.map_err(|error| self.fault(error))?.rows_affected())
+        self.0.change(self.0.statements().forget, &[Number(age)]).await
     }
 }
 
-fn read(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
-    let number = |column: usize| super::number(row, column);
+fn read(row: &dyn Columns) -> Result<SessionRow, sqlx::Error> {
     Ok(SessionRow {
-        workspace: row.try_get(0)?,
-        name: row.try_get(1)?,
-        stage: row.try_get(2)?,
-        was: row.try_get(3)?,
-        epoch: number(4)?,
-        holder: row.try_get(5)?,
-        lease_until: number(6)?,
-        generation: number(7)?,
-        cells: number(8)?,
-        place: row.try_get(9)?,
-        error: row.try_get(10)?,
-        attempts: u32::try_from(number(11)?).unwrap_or(u32::MAX),
-        retry_at: number(12)?,
-        touched: number(13)?,
-        now: number(14)?,
+        workspace: row.text(0)?,
+        name: row.text(1)?,
+        stage: row.text(2)?,
+        was: row.text(3)?,
+        epoch: row.number(4)?,
+        holder: row.maybe(5)?,
+        lease_until: row.number(6)?,
+        generation: row.number(7)?,
+        cells: row.number(8)?,
+        place: row.maybe(9)?,
+        error: row.maybe(10)?,
+        attempts: u32::try_from(row.number(11)?).unwrap_or(u32::MAX),
+        retry_at: row.number(12)?,
+        touched: row.number(13)?,
+        now: row.number(14)?,
     })
 }

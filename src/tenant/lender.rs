@@ -177,5 +177,5 @@ fn is_gone(holder: &str) -> bool {
 }
 
 fn machine() -> String {
-    format!("{}:", jail::machine_name())
+    format!("{}:", jail::host_name())
 }

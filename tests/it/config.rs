@@ -192,7 +192,10 @@ fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
             None if key.key == "breaker.fault_share" => ("0.5".to_owned(), "0.5".to_owned()),
             None if key.expected == "a number" => ("7.5".to_owned(), "7.5".to_owned()),
             None if key.key == "notebook.file" => ("'a.ipynb'".to_owned(), "a.ipynb".to_owned()),
-            None if key.key.starts_with("http.oauth.") => {
+            None if key.key == "store.url" => {
+                ("'postgres://a/b'".to_owned(), "postgres://a/b".to_owned())
+            }
+            None if key.key.starts_with("http.oauth.") || key.key == "http.advertise" => {
                 ("'https://a.example/b'".to_owned(), "https://a.example/b".to_owned())
             }
             None => ("'abc'".to_owned(), "abc".to_owned()),

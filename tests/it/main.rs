@@ -14,6 +14,8 @@ mod cells;
 mod cli;
 mod clients;
 mod config;
+#[cfg(feature = "postgres")]
+mod database;
 mod export;
 mod first_start;
 mod guards;

@@ -151,6 +151,13 @@ fn the_commands_exist() {
             let args = match words.as_slice() {
                 ["cargo", "run", "--release", "--", args @ ..] | ["husk", args @ ..] => args,
                 ["cargo", "install", "--path", "."] => continue,
+                ["cargo", "install", "--path", ".", "--features", feature] => {
+                    let cargo = fs::read_to_string(repository().join("Cargo.toml")).unwrap();
+                    assert!(cargo.contains(&format!("\n{feature} = [")), "{line}");
+                    continue;
+                }
+                // PostgreSQL's own, and the shell's.
+                ["createdb" | "export", ..] => continue,
                 [script] => {
                     assert!(repository().join(script).exists(), "{script}");
                     continue;

@@ -27,7 +27,7 @@ use crate::{
         Answer, Denial, Ending,
         dedup::{self, normal},
     },
-    sandbox::{SandboxError, launch::LaunchError},
+    sandbox::{SandboxError, launch::LaunchError, tenancy::TenancyError},
 };
 
 /// An answer on its way out.
@@ -176,20 +176,7 @@ impl Reply {
             SandboxError::Notebook(_) => ("notebook_unreadable", fault(), None),
             SandboxError::Dropped => ("withdrawn", Ending::Denied, None),
             SandboxError::Closing => ("closing", Ending::Denied, None),
-            SandboxError::Failed(failed)
-                if matches!(*failed.source, LaunchError::NoRoom { .. }) =>
-            {
-                (
-                    "too_many_kernels",
-                    Ending::Denied,
-                    Some("the code did not run; try again later, or end a session of yours"),
-                )
-            }
-            SandboxError::Failed(_) => (
-                "kernel_start_failed",
-                fault(),
-                Some("the code did not run; `husk doctor` shows what is missing on this machine"),
-            ),
+            SandboxError::Failed(failed) => no_kernel(&failed.source, fault()),
         };
         let hint = hint.map(str::to_owned);
         let reason = chain(error);
@@ -216,6 +203,33 @@ impl Reply {
         self.meta.get_or_insert_default().0.insert(name.to_owned(), value);
         self
     }
+}
+
+/// Why a session has no kernel: the code, whether that is a fault (`fault`), and what to do.
+fn no_kernel(error: &LaunchError, fault: Ending) -> (&'static str, Ending, Option<&'static str>) {
+    let (code, ending, hint) = match error {
+        LaunchError::NoRoom { .. } => (
+            "too_many_kernels",
+            Ending::Denied,
+            "the code did not run; try again later, or end a session of yours",
+        ),
+        LaunchError::Elsewhere { .. } => (
+            "elsewhere",
+            Ending::Denied,
+            "nothing was done; call the server that has the session, or use another session",
+        ),
+        LaunchError::Tenancy(TenancyError::Registry(_)) => (
+            "store_unusable",
+            Ending::Denied,
+            "the code did not run; sessions that run already go on; try again later",
+        ),
+        _ => (
+            "kernel_start_failed",
+            fault,
+            "the code did not run; `husk doctor` shows what is missing on this machine",
+        ),
+    };
+    (code, ending, Some(hint))
 }
 
 /// An error and its causes, one line each.

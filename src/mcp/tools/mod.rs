@@ -177,6 +177,22 @@ pub(super) fn session(context: &Context, name: Option<&str>) -> Result<SessionNa
     }
 }
 
+/// The session whose kernel a call asks about: not one that it would start.
+pub(super) fn asks_about(
+    context: &Context,
+    tool: &Definition,
+    arguments: &JsonObject,
+) -> Option<SessionName> {
+    let named = arguments.get("session").and_then(Value::as_str);
+    let asks = match tool.name {
+        name if name == run_cell::TOOL.name || name == usage::TOOL.name => false,
+        // Without a name it shows all that are here.
+        name if name == sandbox_status::TOOL.name => named.is_some(),
+        _ => true,
+    };
+    session(context, named).ok().filter(|_| asks)
+}
+
 /// The same; `file:PATH` names the session of a kernel that somebody else started, and its
 /// connection file, where the settings allow it.
 fn session_or_file(

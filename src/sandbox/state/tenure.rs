@@ -132,7 +132,7 @@ pub enum Step {
     Gone,
     /// Another start begins.
     StartBegan,
-    /// The holder goes, and leaves its kernel running.
+    /// The holder goes, and leaves what runs of its kernel.
     Left,
     /// The holder goes, and so does its kernel.
     Off,
@@ -214,10 +214,11 @@ impl Tenure {
     fn allows(&self, step: &Step) -> bool {
         match step {
             Step::Placed(_) | Step::Ready { .. } | Step::Failed(_) => self.stage == Stage::Starting,
-            Step::CellBegan(_) => self.stage == Stage::Idle,
+            // The end of the one before may not have been written.
+            Step::CellBegan(_) => matches!(self.stage, Stage::Idle | Stage::Busy),
             Step::CellEnded => self.stage == Stage::Busy,
             Step::StartBegan => self.stage == Stage::Off,
-            Step::Left => matches!(self.stage, Stage::Idle | Stage::Busy),
+            Step::Left => matches!(self.stage, Stage::Starting | Stage::Idle | Stage::Busy),
             Step::Gone | Step::Off => true,
         }
     }

@@ -8,8 +8,8 @@
 mod clerk;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     registry::{Key, Registry, RegistryError},
-    servers::Server,
+    servers::{Server, Who},
     state::tenure::{Refused, Stage, Step, Tenure, Terms},
 };
 use clerk::{Clerk, Report};
@@ -53,8 +53,7 @@ struct Inner {
     registry: Arc<dyn Registry>,
     server: Server,
     pace: Pace,
-    /// Who asks for a session now, and what comes of it. Held for look-ups only.
-    flights: Mutex<HashMap<Key, watch::Receiver<Option<Landed>>>>,
+    known: Arc<Known>,
     reports: mpsc::UnboundedSender<Report>,
     clerk: JoinHandle<()>,
 }
@@ -62,6 +61,44 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.clerk.abort();
+    }
+}
+
+/// What this process knows of its own. Held for look-ups only.
+#[derive(Default)]
+struct Known(Mutex<Sessions>);
+
+#[derive(Default)]
+struct Sessions {
+    /// Who asks for a session now, and what comes of it.
+    flights: BTreeMap<Key, watch::Receiver<Option<Landed>>>,
+    /// What it has.
+    held: BTreeMap<Key, Held>,
+}
+
+impl Known {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it has the session under the claim of that epoch.
+    fn has(&self, key: &Key, epoch: u64) -> bool {
+        self.sessions().held.get(key).is_some_and(|held| held.epoch == epoch)
+    }
+
+    /// Whether it does not know of the claim that the store has written down: its answer was lost.
+    fn misses(&self, key: &Key, epoch: u64) -> bool {
+        let sessions = self.sessions();
+        let has = sessions.held.get(key).is_some_and(|held| held.epoch == epoch);
+        !has && !sessions.flights.contains_key(key)
+    }
+
+    /// It has the session no more under that claim.
+    fn gives_back(&self, key: &Key, epoch: u64) {
+        let mut sessions = self.sessions();
+        if sessions.held.get(key).is_some_and(|held| held.epoch == epoch) {
+            sessions.held.remove(key);
+        }
     }
 }
 
@@ -174,11 +211,13 @@ impl Held {
 }
 
 /// Gives the session back unless it was made.
-struct Undone(Option<Held>);
+struct Undone<'a>(Option<(Held, &'a Known)>);
 
-impl Drop for Undone {
+impl Drop for Undone<'_> {
     fn drop(&mut self) {
-        if let Some(held) = self.0.take() {
+        if let Some((held, known)) = self.0.take() {
+            // At once: the next who asks shall not take it for this process's.
+            known.gives_back(&held.key, held.epoch);
             held.tell(Step::Off);
         }
     }
@@ -189,10 +228,11 @@ impl Tenancy {
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>, server: Server, pace: Pace) -> Self {
         let (reports, inbox) = mpsc::unbounded_channel();
-        let clerk = Clerk::new(Arc::clone(&registry), server.name().to_owned(), pace);
+        let known = Arc::<Known>::default();
+        let name = server.name().to_owned();
+        let clerk = Clerk::new(Arc::clone(&registry), name, pace, Arc::clone(&known));
         let clerk = tokio::spawn(clerk.work(inbox));
-        let flights = Mutex::default();
-        Self(Arc::new(Inner { registry, server, pace, flights, reports, clerk }))
+        Self(Arc::new(Inner { registry, server, pace, known, reports, clerk }))
     }
 
     /// This server.
@@ -205,6 +245,18 @@ impl Tenancy {
     #[must_use]
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.0.registry
+    }
+
+    /// The other server that has a session, if it lives for all that is known.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn who_has(&self, key: &Key) -> Result<Option<Who>, RegistryError> {
+        let Some((tenure, now)) = self.0.registry.find(key).await? else { return Ok(None) };
+        let server = &self.0.server;
+        let holder = tenure.holder.as_deref().filter(|holder| *holder != server.name());
+        let lives = |holder: &&str| tenure.lease_until >= now && !server.is_dead(holder);
+        Ok(holder.filter(lives).map(Who::of))
     }
 
     /// Waits until all that was told is written.
@@ -259,13 +311,14 @@ impl Tenancy {
         &self,
         key: &Key,
     ) -> Result<watch::Sender<Option<Landed>>, watch::Receiver<Option<Landed>>> {
-        let mut flights = self.0.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.0.known.sessions();
+        let flight = sessions.flights.get(key);
         // One that has ended without a word stays until its landing is dropped.
-        if let Some(flight) = flights.get(key).filter(|flight| flight.has_changed().is_ok()) {
+        if let Some(flight) = flight.filter(|flight| flight.has_changed().is_ok()) {
             return Err(flight.clone());
         }
         let (lands, flight) = watch::channel(None);
-        flights.insert(key.clone(), flight);
+        sessions.flights.insert(key.clone(), flight);
         Ok(lands)
     }
 
@@ -289,7 +342,12 @@ impl Tenancy {
             };
             let wait = match refused {
                 Refused::Held if tenure.holder.as_deref() == Some(&terms.holder) => {
-                    return Ok(Got::Ours(tenure));
+                    if self.0.known.has(key, tenure.epoch) {
+                        return Ok(Got::Ours(tenure));
+                    }
+                    // The answer to a claim was lost: who made it is gone, though this process lives.
+                    dead = Some(terms.holder);
+                    continue;
                 }
                 Refused::Held => {
                     let holder = tenure.holder.clone().unwrap_or_default();
@@ -327,8 +385,9 @@ impl Tenancy {
             reports: self.0.reports.clone(),
             lost: CancellationToken::new(),
         };
-        let _ = self.0.reports.send(Report::Claimed(held.clone()));
-        let mut undone = Undone(Some(held.clone()));
+        self.0.known.sessions().held.insert(key.clone(), held.clone());
+        let _ = self.0.reports.send(Report::Claimed);
+        let mut undone = Undone(Some((held.clone(), &self.0.known)));
         let made = make(Claimed { held: held.clone(), tenure }).await;
         let (step, why) = match made {
             Ok(Made { place, generation }) => (Step::Ready { place, generation }, None),
@@ -362,7 +421,6 @@ struct Landing<'a> {
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        let mut flights = self.tenancy.0.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        flights.remove(self.key);
+        self.tenancy.0.known.sessions().flights.remove(self.key);
     }
 }

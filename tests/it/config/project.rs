@@ -168,3 +168,27 @@ fn all_that_a_project_loosens_is_told_at_once_beside_other_faults() {
     let faults = Case::new().project(toml).faults();
     assert_eq!(faults.len(), 4, "{faults:#?}");
 }
+
+#[test]
+fn an_address_is_refused_and_shown_without_its_password() {
+    let check = |toml: &str, expected: &str| {
+        let told = Case::new().project(toml).refusal();
+        assert!(told.contains(expected) && !told.contains("hunter2"), "{toml}: {told}");
+    };
+    check("store.url = 'postgres://me:hunter2@db/husk'", "postgres://me@db/husk");
+    check("store.url = ['postgres://me:hunter2@db/husk']", "must be a text");
+    check("store.url = 'postgres://me:1/hunter2@db/husk'", "%40");
+    check("store.url = 'hunter2'", "%40");
+}
+
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_husk_without_postgresql_says_so_at_its_start() {
+    let data = tempfile::tempdir().unwrap();
+    let mut husk = crate::support::husk();
+    husk.env("HUSK_STORE_URL", "postgres://me:hunter2@db/husk").env("HUSK_DATA_DIR", data.path());
+    let output = husk.stdin(std::process::Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("--features postgres"), "{told}");
+    assert!(told.contains("postgres://me@db/husk") && !told.contains("hunter2"), "{told}");
+}

@@ -2,6 +2,8 @@
 
 pub(crate) mod asked;
 pub(crate) mod host;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 pub(crate) mod processes;
 pub(crate) mod web;
 

@@ -18,6 +18,9 @@ pub struct Settings {
     pub tls_cert: Option<PathBuf>,
     /// Private key for TLS, a PEM file, a path as for `workspace`.
     pub tls_key: Option<PathBuf>,
+    /// Address at which users reach this server and no other, such as `https://husk-1.example.com/mcp`: told
+    /// to those who ask another server for a session that this one has (`store.url`).
+    pub advertise: Option<String>,
     /// Names under which clients reach the server, such as `husk.example.com` or with a port. Addresses
     /// and `localhost` always do.
     pub hosts: Vec<String>,
@@ -60,6 +63,7 @@ impl Default for Settings {
             sse: false,
             tls_cert: None,
             tls_key: None,
+            advertise: None,
             hosts: Vec::new(),
             origins: Vec::new(),
             tokens: None,
@@ -110,6 +114,9 @@ impl Settings {
             let wrong = format!("must be 0 to 60000000, not {}", self.requests_per_minute);
             faults.push(("requests_per_minute", wrong));
         }
+        if let Some(wrong) = self.advertise.as_deref().and_then(not_reachable) {
+            faults.push(("advertise", wrong));
+        }
         faults.extend(self.oauth.faults());
         for origin in &self.origins {
             if super::origin::Origin::parse(origin).is_none() {
@@ -120,4 +127,13 @@ impl Settings {
         }
         faults
     }
+}
+
+/// What is wrong with an address at which users are to reach a server.
+fn not_reachable(text: &str) -> Option<String> {
+    let fits =
+        |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.username().is_empty();
+    let url = url::Url::parse(text).ok().filter(fits);
+    let whole = url.is_some() && !text.contains(char::is_whitespace);
+    (!whole).then(|| format!("must be such as https://husk-1.example.com/mcp, not {text:?}"))
 }

@@ -16,7 +16,8 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{NetworkOf, Settings, Store, StoreError, error, schema, watch::Watcher};
+use super::{Sqlite, schema, watch::Watcher};
+use crate::store::{NetworkOf, StoreError, error, steps};
 
 /// The file's name in the data folder.
 pub const FILE: &str = "husk.sqlite";
@@ -26,11 +27,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 const READERS: u32 = 2;
 
-pub(super) async fn open(
+/// Opens the file of that folder, and brings its tables to this version's.
+pub(in crate::store) async fn open(
     folder: &Path,
     network_of: NetworkOf,
-    settings: Settings,
-) -> Result<Store, StoreError> {
+    patience: Duration,
+) -> Result<Sqlite, StoreError> {
     let file = folder.join(FILE);
     prepare(folder, &file, network_of)?;
     let options = SqliteConnectOptions::new()
@@ -39,16 +41,16 @@ pub(super) async fn open(
         // With a write-ahead log, a power cut can lose the last seconds, never the file.
         .synchronous(SqliteSynchronous::Normal)
         .foreign_keys(true)
-        .busy_timeout(settings.patience)
+        .busy_timeout(patience)
         .disable_statement_logging();
-    set_up(&file, &options, settings.patience).await?;
+    set_up(&file, &options, patience).await?;
     let reading = options.clone().pragma("query_only", "ON");
-    Ok(Store {
+    Ok(Sqlite {
         file,
-        patience: settings.patience,
-        writer: pool(1, settings.patience, options),
+        patience,
+        writer: pool(1, patience, options),
         watcher: Watcher::new(reading.clone()),
-        readers: pool(READERS, settings.patience, reading),
+        readers: pool(READERS, patience, reading),
     })
 }
 
@@ -116,7 +118,12 @@ async fn set_up(
             _ => false,
         };
         if !busy || Instant::now() >= end {
-            return Err(StoreError::of_migration(file, patience, schema::newest(), error));
+            return Err(StoreError::of_migration(
+                file,
+                patience,
+                steps::newest(schema::STEPS),
+                error,
+            ));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -135,7 +142,7 @@ async fn attempt(options: &SqliteConnectOptions) -> Result<(), MigrateError> {
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     // Not `run`: of a future with its `Acquire` in it, the compiler makes no task.
-    schema::migrator().run_direct(None, &mut *transaction, false).await?;
+    steps::migrator(schema::STEPS).run_direct(None, &mut *transaction, false).await?;
     // Takes nothing away, and fails where the file can only be read, which the beginning does not.
     sqlx::query("DELETE FROM usage WHERE false").execute(&mut *transaction).await?;
     Ok(transaction.commit().await?)

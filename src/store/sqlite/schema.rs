@@ -1,14 +1,8 @@
-//! The tables, as a list of steps that only go forward: a step that was released never changes.
+//! The tables in SQLite's words.
 
-use sqlx::{
-    SqlSafeStr,
-    migrate::{Migration, MigrationType, Migrator},
-};
+use crate::store::steps::Step;
 
-/// A step's version, its name and what it does.
-type Step = (i64, &'static str, &'static str);
-
-const STEPS: &[Step] = &[(1, "usage", USAGE), (2, "sessions", SESSIONS)];
+pub(super) const STEPS: &[Step] = &[(1, "usage", USAGE), (2, "sessions", SESSIONS)];
 
 const USAGE: &str =
     // Minutes and seconds count from 1970. What a principal may still do within an hour is in
@@ -58,16 +52,3 @@ const SESSIONS: &str = "CREATE TABLE session (
         PRIMARY KEY (workspace, name)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX session_holder ON session (holder) WHERE holder IS NOT NULL;";
-
-/// The last version.
-pub(super) fn newest() -> i64 {
-    STEPS.iter().map(|(version, ..)| *version).max().unwrap_or_default()
-}
-
-/// The steps, to be run.
-pub(super) fn migrator() -> Migrator {
-    let step = |(version, name, sql): &Step| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(STEPS.iter().map(step).collect())
-}

@@ -1,0 +1,105 @@
+//! Tells that who waits for a session may have reason to look: one connection a process listens.
+//!
+//! A connection that is lost is made anew, and then everybody looks; so does who waits for long, by
+//! itself. A network that swallows everything without a word is found out by asking.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// What the tables notify (`schema.rs`).
+const CHANNEL: &str = "husk_session";
+/// After a connection that was lost or could not be made.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long nothing may come before it is asked whether the connection lives.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The task that listens; it ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Listener(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    commits: watch::Sender<u64>,
+    wanted: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Listener {
+    pub(super) fn new(options: PgConnectOptions, patience: Duration) -> Self {
+        let (commits, wanted) = (watch::Sender::new(0), Arc::new(Notify::new()));
+        let task = tokio::spawn(listen(options, patience, commits.clone(), Arc::clone(&wanted)));
+        Self(Arc::new(Inner { commits, wanted, task }))
+    }
+
+    /// Changes with each notification from here on.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        let commits = self.0.commits.subscribe();
+        self.0.wanted.notify_one();
+        commits
+    }
+
+    pub(super) fn close(&self) {
+        self.0.task.abort();
+    }
+}
+
+async fn listen(
+    options: PgConnectOptions,
+    patience: Duration,
+    commits: watch::Sender<u64>,
+    wanted: Arc<Notify>,
+) {
+    // A server without sessions that others can name needs no connection for this.
+    wanted.notified().await;
+    loop {
+        if let Err(error) = hear(&options, patience, &commits).await {
+            tracing::debug!(%error, "cannot hear whether the store has changed");
+        }
+        commits.send_modify(|count| *count += 1);
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Listens until the connection is lost.
+async fn hear(
+    options: &PgConnectOptions,
+    patience: Duration,
+    commits: &watch::Sender<u64>,
+) -> Result<(), sqlx::Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(patience)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options.clone());
+    let late = |_elapsed| sqlx::Error::PoolTimedOut;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.eager_reconnect(false);
+    timeout(patience, listener.listen(CHANNEL)).await.map_err(late)??;
+    // What was committed before this connection listened, it cannot tell.
+    commits.send_modify(|count| *count += 1);
+    loop {
+        match timeout(SILENCE, listener.try_recv()).await {
+            Ok(heard) => match heard? {
+                Some(_) => commits.send_modify(|count| *count += 1),
+                None => return Ok(()),
+            },
+            Err(_) => {
+                let asked = sqlx::query("SELECT 1").execute(&mut listener);
+                timeout(patience, asked).await.map_err(late)??;
+            }
+        }
+    }
+}
