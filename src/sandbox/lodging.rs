@@ -6,10 +6,11 @@
 //! and is told why. Not so where servers on several machines have one store: then a session is the
 //! same whichever of them is asked, so that it is told who has it, or that it cannot be known.
 
+mod told;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    body::Body,
     elsewhere::has_it,
     launch::{Claim, Kernel, LaunchError, Launcher, Wish},
     left::{self, Found, LeftCell, NotFound, Place, Policy},
@@ -340,56 +341,6 @@ impl Lodging {
                 String::new()
             }
         }
-    }
-
-    /// The kernel is ready and written down: it outlives this server from here on.
-    pub(super) fn kept(&self, kernel: &Kernel, most: Option<Duration>) {
-        if let (Some(_), Body::Own(process)) = (&self.held, &kernel.body) {
-            jail::fault_point("ready");
-            process.keep(most.map_or(self.keep(), |most| most.min(self.keep())));
-            jail::fault_point("kept");
-        }
-    }
-
-    /// A cell is handed to the kernel.
-    pub(super) fn cell_begins(
-        &self,
-        kernel: &Kernel,
-        number: u64,
-        cell: impl FnOnce() -> LeftCell,
-    ) {
-        let Some(held) = &self.held else { return };
-        if let Err(error) = kernel.begins(&cell()) {
-            tracing::warn!(%error, "a later server will not know of the cell");
-        }
-        held.tell(Step::CellBegan(number));
-    }
-
-    /// The kernel runs the cell that it was found with.
-    pub(super) fn goes_on(&self, number: u64) {
-        if let Some(held) = &self.held {
-            held.tell(Step::CellBegan(number));
-        }
-    }
-
-    /// It is over.
-    pub(super) fn cell_ended(&self, kernel: &Kernel) {
-        if let Some(held) = &self.held {
-            kernel.ended();
-            held.tell(Step::CellEnded);
-        }
-    }
-
-    /// The kernel is gone.
-    pub(super) fn gone(&self) {
-        if let Some(held) = &self.held {
-            held.tell(Step::Gone);
-        }
-    }
-
-    /// Another server has it.
-    pub(super) fn forget(&mut self) {
-        self.held = None;
     }
 
     /// This server goes, or the session does: the kernel is left to the next server, or ended.

@@ -25,6 +25,7 @@ pub(crate) fn judge(mut command: Command) -> Value {
     let data = tempfile::tempdir().unwrap();
     command.env("HUSK_DATA_DIR", data.path());
     command.envs([("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"), ("HUSK_DEDUP_MODE", "off")]);
+    command.env("HUSK_SESSIONS_KEEP_ALIVE", "0");
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let verdict: Value =

@@ -6,12 +6,9 @@
 //! which also tells when it was taken away.
 
 mod clerk;
+mod known;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -23,6 +20,7 @@ use super::{
     state::tenure::{Refused, Stage, Step, Tenure, Terms},
 };
 use clerk::{Clerk, Report};
+use known::Known;
 
 /// How long a claim holds, and what is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -61,44 +59,6 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.clerk.abort();
-    }
-}
-
-/// What this process knows of its own. Held for look-ups only.
-#[derive(Default)]
-struct Known(Mutex<Sessions>);
-
-#[derive(Default)]
-struct Sessions {
-    /// Who asks for a session now, and what comes of it.
-    flights: BTreeMap<Key, watch::Receiver<Option<Landed>>>,
-    /// What it has.
-    held: BTreeMap<Key, Held>,
-}
-
-impl Known {
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it has the session under the claim of that epoch.
-    fn has(&self, key: &Key, epoch: u64) -> bool {
-        self.sessions().held.get(key).is_some_and(|held| held.epoch == epoch)
-    }
-
-    /// Whether it does not know of the claim that the store has written down: its answer was lost.
-    fn misses(&self, key: &Key, epoch: u64) -> bool {
-        let sessions = self.sessions();
-        let has = sessions.held.get(key).is_some_and(|held| held.epoch == epoch);
-        !has && !sessions.flights.contains_key(key)
-    }
-
-    /// It has the session no more under that claim.
-    fn gives_back(&self, key: &Key, epoch: u64) {
-        let mut sessions = self.sessions();
-        if sessions.held.get(key).is_some_and(|held| held.epoch == epoch) {
-            sessions.held.remove(key);
-        }
     }
 }
 
