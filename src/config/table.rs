@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::keys::{Key, keys};
 use super::{Config, Loaded, Origin};
-use crate::store::settings::Url;
+use crate::{base::address::Address, store::settings::Url};
 
 impl Loaded {
     /// `key = value    # where from` for every setting. A setting without a value is a comment;
@@ -62,12 +62,19 @@ pub(super) fn values(config: &Config) -> Option<toml::Value> {
     toml::Value::try_from(in_text(config)).ok()
 }
 
-/// A value as it may be shown, whatever it is: an address without its password.
+/// A value as it may be shown, whatever it is: addresses without their passwords.
 pub(super) fn showable(key: &str, value: &toml::Value) -> toml::Value {
-    match value.as_str() {
-        _ if key != "store.url" => value.clone(),
-        Some(text) => Url::shown(text).into(),
-        None => "…".into(),
+    let shown: fn(&str) -> String = match key {
+        "store.url" => Url::shown,
+        "tenant.redis_url" | "tenant.redis_nodes" => {
+            |text| Address::new(text.to_owned()).to_string()
+        }
+        _ => return value.clone(),
+    };
+    let one = |value: &toml::Value| value.as_str().map_or_else(|| "…".to_owned(), shown).into();
+    match value {
+        toml::Value::Array(all) => all.iter().map(one).collect(),
+        value => one(value),
     }
 }
 

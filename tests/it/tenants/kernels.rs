@@ -171,6 +171,14 @@ fn the_administrators_password_is_nowhere() {
     let nowhere = [("HUSK_TENANT_REDIS_URL", format!("redis://admin:{ADMIN}@127.0.0.1:1"))];
     let failed = said(&["--log", "trace", "tenant", "list"], &nowhere);
     assert!(failed.contains("127.0.0.1:1") && !failed.contains(ADMIN), "{failed}");
+    let project = tempfile::tempdir().unwrap();
+    let file = format!(
+        "[tenant]\nredis_url = 'redis://admin:{ADMIN}@h'\nredis_nodes = [1, 'redis://:{ADMIN}@h']\n"
+    );
+    std::fs::write(project.path().join("husk.toml"), file).unwrap();
+    let output = husk().arg("config").current_dir(project.path()).output().unwrap();
+    let refused = String::from_utf8(output.stderr).unwrap();
+    assert!(refused.contains("tenant.redis_url") && !refused.contains(ADMIN), "{refused}");
     let bad = [("HUSK_TENANT_REDIS_URL", format!("http://admin:{ADMIN}@127.0.0.1:1"))];
     let refused = said(&["config"], &bad);
     assert!(refused.contains("tenant.redis_url") && !refused.contains(ADMIN), "{refused}");
