@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{breaker, dedup, limiter};
 use crate::jail;
-use crate::kernel::{output, relay};
+use crate::kernel::{gateway, output, relay};
 use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
@@ -85,6 +85,8 @@ pub struct Config {
     pub audit: audit::Settings,
     /// At which Redis users get accounts.
     pub tenant: tenant::Settings,
+    /// Where kernels run, if not here.
+    pub gateway: gateway::settings::Settings,
 }
 
 impl Default for Config {
@@ -110,6 +112,7 @@ impl Default for Config {
             http: http::settings::Settings::default(),
             audit: audit::Settings::default(),
             tenant: tenant::Settings::default(),
+            gateway: gateway::settings::Settings::default(),
         }
     }
 }
@@ -130,7 +133,7 @@ impl Config {
     }
 
     /// The settings that are paths, under their keys.
-    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 10] {
+    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 11] {
         [
             ("workspace", &mut self.workspace),
             ("python", &mut self.python),
@@ -142,6 +145,7 @@ impl Config {
             ("http.tokens", &mut self.http.tokens),
             ("http.workspaces", &mut self.http.workspaces),
             ("tenant.redis_ca", &mut self.tenant.redis_ca),
+            ("gateway.ca", &mut self.gateway.ca),
         ]
     }
 
@@ -169,6 +173,7 @@ impl Config {
             ("limits", self.limits.faults()),
             ("http", self.http.faults()),
             ("tenant", self.tenant.faults()),
+            ("gateway", self.gateway.faults()),
         ];
         let own = self.own_faults().into_iter();
         own.map(|(key, wrong)| (key.to_owned(), wrong))

@@ -58,7 +58,10 @@ fn setting(sources: &Sources, key: &Key, value: &OsStr, origin: Origin) -> Resul
         None => Err(Fault::Wrong {
             place: origin.place(),
             key: key.key.clone(),
-            wrong: format!("must be UTF-8, not {value:?}"),
+            wrong: match key.key.as_str() {
+                "gateway.token" => "must be UTF-8".to_owned(),
+                _ => format!("must be UTF-8, not {value:?}"),
+            },
         }),
     }
 }

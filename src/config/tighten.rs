@@ -9,6 +9,7 @@ use super::layers::Setting;
 use super::order::{Rule, as_tight, levels_as_tight, rule};
 use super::table::values;
 use super::{Config, Fault, NotTheProjects, Sources, paths};
+use crate::base::secret::HIDDEN;
 
 /// What the user's own sources give, and what they give with the project's file.
 pub(super) struct Sides<'a> {
@@ -90,7 +91,10 @@ impl Sides<'_> {
             file.map_or("your own husk.toml".to_owned(), |file| format!("`{}`", file.display()));
         Fault::NotTheProjects(Box::new(NotTheProjects {
             place: setting.origin.place(),
-            said: shown(Some(&setting.value)),
+            said: match setting.key.as_str() {
+                "gateway.token" => HIDDEN.to_owned(),
+                _ => shown(Some(&setting.value)),
+            },
             own: shown(own),
             from,
             why,

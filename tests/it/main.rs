@@ -16,6 +16,7 @@ mod clients;
 mod config;
 mod export;
 mod first_start;
+mod gateway;
 mod guards;
 mod guest;
 mod hostile;
