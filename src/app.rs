@@ -1,9 +1,9 @@
 //! Builds the parts in order, serves, and ends them in reverse order.
 
-#[cfg(feature = "http")]
-pub mod http;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+#[cfg(feature = "http")]
+pub mod http;
 mod ledger;
 pub mod registry;
 pub mod services;

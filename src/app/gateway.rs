@@ -6,8 +6,9 @@ use super::AppError;
 use crate::{
     config::Config,
     jail::{self, settings::Isolation},
-    kernel::gateway::{Gateway, GatewayError},
+    kernel::gateway::Gateway,
     sandbox::{remote::Provisioner, servers::NoServer},
+    tls::{self, TlsError},
 };
 
 /// Why there is none.
@@ -27,8 +28,8 @@ pub enum NoGateway {
     )]
     Unheeded(Vec<String>),
     /// It cannot be spoken to.
-    #[error(transparent)]
-    Gateway(GatewayError),
+    #[error("cannot speak to it over TLS (setting `gateway.ca`)")]
+    Tls(#[source] TlsError),
     /// Its kernels cannot be written down.
     #[error(transparent)]
     Ledger(NoServer),
@@ -41,7 +42,7 @@ pub(super) fn open(config: &Config) -> Result<Option<Arc<Provisioner>>, AppError
 }
 
 fn opened(config: &Config, data: &Path) -> Result<Option<Arc<Provisioner>>, NoGateway> {
-    let Some(gateway) = Gateway::of(&config.gateway).map_err(NoGateway::Gateway)? else {
+    let Some(gateway) = Gateway::of(&config.gateway, tls::connector).map_err(NoGateway::Tls)? else {
         return Ok(None);
     };
     if config.sandbox.isolation != Isolation::None {
@@ -62,9 +63,8 @@ fn unheeded(config: &Config) -> Vec<String> {
         _ => serde_json::Map::new(),
     };
     let default = members(&default);
-    let said = members(&config.sandbox).into_iter().filter(|(key, value)| {
-        default.get(key) != Some(value)
-    });
+    let said =
+        members(&config.sandbox).into_iter().filter(|(key, value)| default.get(key) != Some(value));
     let mut keys: Vec<String> = said.map(|(key, _)| format!("`sandbox.{key}`")).collect();
     // An account is a variable of the kernel's, and variables are not sent.
     if config.tenant.redis_url.is_some() {
@@ -82,7 +82,8 @@ mod tests {
     fn settings_that_cannot_be_obeyed_are_told_and_not_passed_over() {
         let data = tempfile::tempdir().unwrap();
         let mut config = Config::default();
-        let refusal = |config: &Config| opened(config, data.path()).err().map(|why| why.to_string());
+        let refusal =
+            |config: &Config| opened(config, data.path()).err().map(|why| why.to_string());
         config.sandbox.pids = 7;
         assert_eq!(refusal(&config), None, "there is no gateway");
         config.gateway.url = Some(Address::new("http://127.0.0.1:9".to_owned()));
@@ -91,7 +92,8 @@ mod tests {
         config.sandbox.memory_bytes = Some(1 << 30);
         config.tenant.redis_url = Some(Address::new("redis://db".to_owned()));
         let told = refusal(&config).unwrap();
-        let expected = "`sandbox.memory_bytes`, `sandbox.pids`, `tenant.redis_url` cannot be obeyed";
+        let expected =
+            "`sandbox.memory_bytes`, `sandbox.pids`, `tenant.redis_url` cannot be obeyed";
         assert!(told.starts_with(expected), "{told}");
         config.sandbox = jail::Settings { isolation: Isolation::None, ..jail::Settings::default() };
         config.tenant.redis_url = None;

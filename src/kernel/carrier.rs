@@ -43,10 +43,16 @@ impl Carrier {
         frames: Vec<Bytes>,
     ) -> Result<(), SendError> {
         match self {
-            Self::Sockets(channels) => channels.send(channel, frames).await.map_err(SendError::Socket),
+            Self::Sockets(channels) => {
+                channels.send(channel, frames).await.map_err(SendError::Socket)
+            }
             #[cfg(feature = "gateway")]
             Self::Gateway(socket) => {
-                if socket.send(channel, frames) { Ok(()) } else { Err(SendError::Gateway) }
+                if socket.send(channel, frames) {
+                    Ok(())
+                } else {
+                    Err(SendError::Gateway)
+                }
             }
         }
     }

@@ -13,6 +13,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+#[cfg(feature = "gateway")]
+use super::gateway::{Gateway, GatewayError, KernelId, socket::Socket};
 use super::{
     carrier::{Carrier, SendError},
     cell::Finished,
@@ -27,8 +29,6 @@ use super::{
     told::{self, Delivery, Says},
     wire::{Codec, Message},
 };
-#[cfg(feature = "gateway")]
-use super::gateway::{Gateway, GatewayError, KernelId, socket::Socket};
 use crate::base::trace_context::TraceContext;
 
 /// Sees what a running cell does. Called from the task that owns the sockets: it must not block.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use jupyter_protocol::KernelInfoRequest;
 use tokio::time::Instant;
 
+#[cfg(feature = "gateway")]
+use super::gateway::death;
 use super::{
     carrier::Carrier,
     channels::{Arrival, Channel},
@@ -13,8 +15,6 @@ use super::{
     json,
     wire::{Codec, Message},
 };
-#[cfg(feature = "gateway")]
-use super::gateway::death;
 
 /// How long a kernel that answers but does not publish is waited for before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);

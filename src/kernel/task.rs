@@ -15,6 +15,8 @@ use tokio::{
     time::Instant,
 };
 
+#[cfg(feature = "gateway")]
+use super::gateway::death;
 use super::{
     carrier::Carrier,
     cell::{Cell, Finished},
@@ -28,8 +30,6 @@ use super::{
     told::Told,
     wire::{Codec, Message},
 };
-#[cfg(feature = "gateway")]
-use super::gateway::death;
 use crate::base::clock::at;
 
 /// When a kernel that was interrupted is nudged: the interrupt has reached it by then.
@@ -223,7 +223,9 @@ impl Wire {
         self.cell.iter_mut().for_each(|running| running.asks = false);
         let reply = InputReply { value, status: jupyter_protocol::ReplyStatus::Ok, error: None };
         let sent = match self.codec.request("input_reply", &reply) {
-            Ok((_, frames)) => self.carrier.send(Channel::Stdin, frames).await.map_err(|e| e.to_string()),
+            Ok((_, frames)) => {
+                self.carrier.send(Channel::Stdin, frames).await.map_err(|e| e.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = sent {

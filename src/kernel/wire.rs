@@ -186,7 +186,6 @@ impl Codec {
         let content = in_utf8(content);
         Ok(Message { kind: header.msg_type, parent, content })
     }
-
 }
 
 /// The frames of a message without a signature, from header, parent, metadata, content and buffers.

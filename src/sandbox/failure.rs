@@ -3,12 +3,12 @@
 use std::{io, path::PathBuf};
 
 use super::{python, run_folder::RunError, service::NotGiven, tenancy::TenancyError};
+#[cfg(feature = "gateway")]
+use crate::kernel::gateway::GatewayError;
 use crate::{
     jail,
     kernel::{ConnectError, connection::ConnectionError, spec},
 };
-#[cfg(feature = "gateway")]
-use crate::kernel::gateway::GatewayError;
 
 /// Why there is no kernel.
 #[derive(Debug, thiserror::Error)]

@@ -12,8 +12,7 @@ pub(in crate::kernel) fn told(message: &Message) -> Option<&'static str> {
     match message.kind.as_str() {
         // The kernel's own have a parent.
         "status" if message.parent.is_empty() => {
-            let content: Content<'_> =
-                serde_json::from_slice(&message.content).unwrap_or_default();
+            let content: Content<'_> = serde_json::from_slice(&message.content).unwrap_or_default();
             match json::text(content.execution_state).as_str() {
                 "restarting" | "autorestarting" => {
                     Some("its gateway says that it died or was restarted there, and not how")

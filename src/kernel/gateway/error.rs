@@ -4,8 +4,6 @@ use std::io;
 
 use hyper::StatusCode;
 
-use crate::base::tls::TlsError;
-
 /// How much of a gateway's own words is told, in characters.
 const LONGEST: usize = 300;
 
@@ -13,7 +11,9 @@ const LONGEST: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// There is none to be reached.
-    #[error("cannot reach the gateway at `{url}`; see whether it runs there (setting `gateway.url`)")]
+    #[error(
+        "cannot reach the gateway at `{url}`; see whether it runs there (setting `gateway.url`)"
+    )]
     Reach {
         /// Its address.
         url: String,
@@ -22,14 +22,16 @@ pub enum GatewayError {
     },
     /// It wants another token.
     #[error(
-        "the gateway at `{url}` refuses the token ({status}): it is missing, wrong or has expired; set \
-         `gateway.token` (HUSK_GATEWAY_TOKEN) to one that it takes, and start husk anew"
+        "the gateway at `{url}` refuses it ({status}){}; mostly the token is missing, wrong or has expired: \
+         set `gateway.token` (HUSK_GATEWAY_TOKEN) to one that it takes, and start husk anew", words(.said)
     )]
     Denied {
         /// Its address.
         url: String,
         /// `401` or `403`.
         status: StatusCode,
+        /// Its own words: an Enterprise Gateway may refuse a user.
+        said: String,
     },
     /// It knows no such kernel any more.
     #[error(
@@ -65,16 +67,15 @@ pub enum GatewayError {
         /// How long was waited.
         seconds: f64,
     },
-    /// TLS.
-    #[error("cannot speak to the gateway over TLS (setting `gateway.ca`)")]
-    Tls(#[source] TlsError),
 }
 
 impl GatewayError {
     /// What an answer of that status is.
     pub(super) fn of(url: String, asked: &str, status: StatusCode, body: &[u8]) -> Self {
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied { url, status },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Self::Denied { url, status, said: said(body) }
+            }
             _ => Self::Answer { url, asked: asked.to_owned(), status, said: said(body) },
         }
     }
@@ -84,7 +85,7 @@ impl GatewayError {
         match self {
             Self::Reach { .. } | Self::Late { .. } | Self::NoGateway { .. } => true,
             Self::Answer { status, .. } => status.is_server_error(),
-            Self::Denied { .. } | Self::Unknown(_) | Self::Tls(_) => false,
+            Self::Denied { .. } | Self::Unknown(_) => false,
         }
     }
 }

@@ -21,7 +21,8 @@ const NUMBER: usize = 8;
 /// A message of the subprotocol: a table of offsets, the channel, and the parts, which are header, parent,
 /// metadata, content and buffers.
 pub(super) fn encode(channel: Channel, parts: &[Bytes]) -> Vec<u8> {
-    let all = || std::iter::once(channel.word().as_bytes()).chain(parts.iter().map(|part| &part[..]));
+    let all =
+        || std::iter::once(channel.word().as_bytes()).chain(parts.iter().map(|part| &part[..]));
     // As many offsets as there are parts, and the end of the last one.
     let count = parts.len() + 2;
     let mut offset = NUMBER * (count + 1);
@@ -75,9 +76,8 @@ json::object!(Text { channel, header, parent_header, metadata, content });
 pub(super) fn decode_text(text: &[u8]) -> Option<(Channel, Vec<Bytes>)> {
     let message: Text<'_> = serde_json::from_slice(text).ok()?;
     let channel = Channel::of(&json::text(message.channel))?;
-    let part = |raw: Option<&RawValue>| {
-        Bytes::copy_from_slice(raw.map_or("{}", RawValue::get).as_bytes())
-    };
+    let part =
+        |raw: Option<&RawValue>| Bytes::copy_from_slice(raw.map_or("{}", RawValue::get).as_bytes());
     message.header?;
     let parts = [message.header, message.parent_header, message.metadata, message.content];
     Some((channel, wire::unsigned(parts.map(part).to_vec())))

@@ -3,7 +3,7 @@
 //! Source: <https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html>. One connection a
 //! request: they are few.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -19,7 +19,7 @@ use super::{
     settings::{Settings, base},
     stream::Stream,
 };
-use crate::base::{secret::Secret, tls};
+use crate::base::secret::Secret;
 
 /// The longest that any request but a start may take. The end of a kernel that does not go by itself
 /// takes a Jupyter Server five seconds.
@@ -74,16 +74,17 @@ struct Model {
 }
 
 impl Gateway {
-    /// The gateway of the settings; none where they name none.
+    /// The gateway of the settings; none where they name none. Who says `https` needs `tls`.
     ///
     /// # Errors
-    /// [`GatewayError::Tls`].
-    pub fn of(settings: &Settings) -> Result<Option<Self>, GatewayError> {
+    /// What `tls` says.
+    pub fn of<E>(
+        settings: &Settings,
+        tls: impl FnOnce(Option<&Path>) -> Result<TlsConnector, E>,
+    ) -> Result<Option<Self>, E> {
         let Some(base) = settings.url.as_ref().and_then(base) else { return Ok(None) };
         let tls = match base.scheme() {
-            "https" => {
-                Some(tls::connector(settings.ca.as_deref()).map_err(GatewayError::Tls)?)
-            }
+            "https" => Some(tls(settings.ca.as_deref())?),
             _ => None,
         };
         let patience = Duration::from_secs_f64(settings.patience);
@@ -185,9 +186,10 @@ impl Gateway {
         let asked = format!("{method} /{path}");
         let answer = async {
             let request = self.request(method, path, body)?;
-            let (status, body) = send(self.connection().await?, request).await.map_err(|error| {
-                GatewayError::Reach { url: url(), source: io::Error::other(error) }
-            })?;
+            let (status, body) =
+                send(self.connection().await?, request).await.map_err(|error| {
+                    GatewayError::Reach { url: url(), source: io::Error::other(error) }
+                })?;
             if status.is_success() { Ok(body) } else { Err(self.refused(&asked, status, &body)) }
         };
         let seconds = limit.as_secs_f64();
@@ -220,7 +222,10 @@ impl Gateway {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn send(stream: Stream, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+async fn send(
+    stream: Stream,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), Failure> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let answer = sender.send_request(request).await?;
@@ -246,7 +251,7 @@ mod tests {
             token: Some(Secret::new("hunter2".to_owned())),
             ..Settings::default()
         };
-        Gateway::of(&settings).unwrap().unwrap()
+        Gateway::of(&settings, |_| Err("no TLS here")).unwrap().unwrap()
     }
 
     #[test]

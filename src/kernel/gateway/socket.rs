@@ -28,7 +28,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    GatewayError, Gateway, KernelId,
+    Gateway, GatewayError, KernelId,
     frames::{self, SUBPROTOCOL},
     stream::Stream,
 };
@@ -243,10 +243,9 @@ impl Line {
     /// A connection; none if the gateway does not know the subprotocol that is offered.
     async fn shake_hands(&self, offer: bool) -> Result<Option<Live>, GatewayError> {
         let url = || self.gateway.url().to_owned();
-        let request = self.request(offer).map_err(|why| GatewayError::NoGateway {
-            url: url(),
-            why: why.to_string(),
-        })?;
+        let request = self
+            .request(offer)
+            .map_err(|why| GatewayError::NoGateway { url: url(), why: why.to_string() })?;
         let most = usize::try_from(self.caps.max_message_bytes).ok();
         let config = WebSocketConfig::default().max_message_size(most).max_frame_size(most);
         let stream = self.gateway.connection().await?;

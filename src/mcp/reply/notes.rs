@@ -90,7 +90,9 @@ fn of_failure(outcome: &Outcome) -> Option<&'static str> {
 fn death(outcome: &Outcome) -> String {
     let Some(exit) = outcome.exit else { return "the kernel died".to_owned() };
     match &outcome.cause {
-        Some(cause) if outcome.foreign || exit == Exit::Elsewhere => format!("the kernel is gone: {cause}"),
+        Some(cause) if outcome.foreign || exit == Exit::Elsewhere => {
+            format!("the kernel is gone: {cause}")
+        }
         Some(cause) => format!("the kernel was ended: {cause}"),
         None => format!("the kernel died: {exit}, {}", exit.meaning()),
     }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::Body,
@@ -57,6 +57,8 @@ pub struct Provisioner {
     ledger: Ledger,
     /// What is under way there.
     tasks: TaskTracker,
+    /// The server ends: what fails now is left to the next one.
+    closing: CancellationToken,
     swept: AtomicBool,
 }
 
@@ -67,15 +69,19 @@ impl Provisioner {
     /// [`NoServer`] when nothing can be written there.
     pub fn new(gateway: Gateway, data: &Path) -> Result<Arc<Self>, NoServer> {
         let ledger = Ledger::open(data, gateway.url())?;
-        let (tasks, swept) = (TaskTracker::new(), AtomicBool::new(false));
-        Ok(Arc::new(Self { gateway: Arc::new(gateway), ledger, tasks, swept }))
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        let swept = AtomicBool::new(false);
+        Ok(Arc::new(Self { gateway: Arc::new(gateway), ledger, tasks, closing, swept }))
     }
 
-    /// Waits until the ends that are under way have come.
+    /// Waits until the ends that are under way have come. A gateway that is away is not waited for.
     pub async fn close(&self) {
+        self.closing.cancel();
         self.tasks.close();
         if timeout(LAST, self.tasks.wait()).await.is_err() {
-            tracing::warn!("the gateway has not ended all kernels yet; the next server looks after them");
+            tracing::warn!(
+                "the gateway has not ended all kernels yet; the next server looks after them"
+            );
         }
     }
 
@@ -129,12 +135,13 @@ impl Provisioner {
                 Ok(()) => return self.ledger.strike(id),
                 Err(error) => error,
             };
-            if tries >= AGAIN.retries || matches!(error, GatewayError::Denied { .. }) {
+            let again = AGAIN.delay(tries, 0.5);
+            let gives_up = tries >= AGAIN.retries || matches!(error, GatewayError::Denied { .. });
+            if gives_up || timeout(again, self.closing.cancelled()).await.is_ok() {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, kernel = %id, "cannot end a kernel at the gateway; the next server tries again");
                 return;
             }
-            tokio::time::sleep(AGAIN.delay(tries, 0.5)).await;
             tries += 1;
         }
     }
@@ -195,10 +202,8 @@ impl Launcher {
     ) -> Result<Kernel, LaunchError> {
         let place = self.room.place()?;
         // The session's record is written there.
-        std::fs::create_dir_all(wish.workspace).map_err(|source| LaunchError::Workspace {
-            path: wish.workspace.to_owned(),
-            source,
-        })?;
+        std::fs::create_dir_all(wish.workspace)
+            .map_err(|source| LaunchError::Workspace { path: wish.workspace.to_owned(), source })?;
         let run = Run::make().map_err(LaunchError::Run)?;
         let seconds = self.settings.timeout;
         let program = || format!("{}api/kernels", gateway.gateway.url());

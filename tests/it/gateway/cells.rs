@@ -18,7 +18,10 @@ fn cells_run_at_a_kernel_gateway() {
 fn cells_run_at(kind: Kind) {
     let gateway = Gateway::start(kind);
     let mut host = gateway.host();
-    assert_eq!(host.ok("import os, sys\nx = 41\nprint('out'); print('err', file=sys.stderr)\nx + 1"), "out\nerr\n42");
+    assert_eq!(
+        host.ok("import os, sys\nx = 41\nprint('out'); print('err', file=sys.stderr)\nx + 1"),
+        "out\nerr\n42"
+    );
     assert_eq!(host.ok("x += 1; x"), "42");
     // It runs there: nothing of husk's environment has come along.
     assert_eq!(host.ok("[name for name in os.environ if name.startswith('HUSK_')]"), "[]");
@@ -30,7 +33,7 @@ fn cells_run_at(kind: Kind) {
     let long = host.ok("for n in range(500): print('line', n)");
     assert!(long.starts_with("line 0\n") && long.contains("line 499"), "{long}");
     let listing = host.tool("notebook_inspect", json!({ "name": "x" }));
-    assert_eq!(listing.structured()["value"], "42", "{listing:?}");
+    assert!(listing.text().contains("repr:\n42"), "{listing:?}");
     let status = host.tool("sandbox_status", json!({}));
     let session = &status.structured()["sessions"][0];
     assert_eq!(session["isolation"], "gateway", "{session}");
@@ -47,7 +50,8 @@ fn cells_run_at(kind: Kind) {
     assert_eq!(gone.structured()["error"]["name"], "NameError", "{gone:?}");
     let other = host.tool("notebook_run_cell", json!({ "code": "7", "session": "other" }));
     assert_eq!(other.text(), "7", "{other:?}");
-    let unknown = host.tool("notebook_run_cell", json!({ "code": "7", "session": "n", "kernel": "cobol" }));
+    let unknown =
+        host.tool("notebook_run_cell", json!({ "code": "7", "session": "n", "kernel": "cobol" }));
     assert!(unknown.text().contains("cobol"), "{unknown:?}");
     drop(host);
     assert_eq!(gateway.kernels(), [""; 0]);
@@ -62,7 +66,8 @@ fn a_cell_at_a_gateway_is_interrupted_or_ended_with_its_kernel() {
     let stopped = host.tool("notebook_interrupt", json!({}));
     assert_eq!(stopped.structured()["by"], "interrupt", "{stopped:?}");
     assert_eq!(host.result(running).status(), "interrupted");
-    let late = host.tool("notebook_run_cell", json!({ "code": "time.sleep(1000)", "timeout": 0.5 }));
+    let late =
+        host.tool("notebook_run_cell", json!({ "code": "time.sleep(1000)", "timeout": 0.5 }));
     assert_eq!(late.status(), "timeout", "{late:?}");
     assert_eq!(host.ok("kept"), "1");
     let code = "
@@ -89,5 +94,5 @@ fn a_cell_at_a_gateway_asks_the_user() {
     let name = cell_asks(&mut host, "name = input('Your name? '); print('hello', name)");
     assert!(name.text().contains("Your name?"), "{}", name.text());
     let answer = name.ends_with(&mut host, "Zoë");
-    assert!(answer.text().ends_with("hello Zoë"), "{answer:?}");
+    assert!(answer.text().trim().ends_with("hello Zoë"), "{answer:?}");
 }

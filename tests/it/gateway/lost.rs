@@ -18,7 +18,7 @@ fn a_kernel_that_dies_at_its_gateway_is_told_and_replaced() {
         assert!(died.text().contains(told), "{kind:?}: {died:?}");
         assert_eq!(died.structured()["state_lost"], true);
         let next = host.cell("'radius' in globals()");
-        assert!(next.text().starts_with("False\n[this is a fresh kernel"), "{kind:?}: {next:?}");
+        assert!(next.text().starts_with("False[this is a fresh kernel"), "{kind:?}: {next:?}");
         // The one that the gateway started in its place is ended.
         drop(host);
         assert_eq!(gateway.kernels(), [""; 0], "{kind:?}");
@@ -33,7 +33,7 @@ fn a_kernel_that_somebody_ends_at_the_gateway_is_told_with_the_next_cell() {
     let [kernel] = gateway.kernels().try_into().unwrap();
     gateway.ask(&format!("DELETE /api/kernels/{kernel}"));
     let next = host.cell("'x' in globals()");
-    assert!(next.text().starts_with("False\n"), "{next:?}");
+    assert!(next.text().starts_with("False["), "{next:?}");
     assert!(next.text().contains("somebody ended it at its gateway"), "{next:?}");
     // The same while a cell runs.
     let running = host.begin_cell("import time; time.sleep(1000)");
@@ -55,7 +55,7 @@ fn a_gateway_that_is_started_anew_has_lost_its_kernels_and_that_is_told() {
     assert_eq!(ended.status(), "kernel_died", "{ended:?}");
     assert!(ended.text().contains("knows the kernel no more"), "{ended:?}");
     let next = host.cell("'x' in globals()");
-    assert!(next.text().starts_with("False\n[this is a fresh kernel"), "{next:?}");
+    assert!(next.text().starts_with("False[this is a fresh kernel"), "{next:?}");
 }
 
 #[test]

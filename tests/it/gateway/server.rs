@@ -1,21 +1,18 @@
 //! A gateway for kernels, and husk that uses it.
 
 use std::{
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{
-    host::Host,
-    husk, python, servers,
-    web::{self, PATIENCE},
-};
+use crate::support::{host::Host, husk, python, servers, web::PATIENCE, without_settings};
 
 /// What it takes.
 pub(super) const TOKEN: &str = "fe12-token-of-the-tests";
@@ -87,7 +84,9 @@ impl Gateway {
         };
         let mut command = Command::new(servers().join("bin").join(program));
         command.args(own).args(&self.options).current_dir(self.home.path());
-        for name in ["HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
+        without_settings(&mut command);
+        for name in
+            ["HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
         {
             command.env(name, self.home.path());
         }
@@ -108,6 +107,11 @@ impl Gateway {
         });
         (self.child, self.log) = (Some(child), log);
         self.says(|line| line.contains("is running at") || line.contains("is available at"));
+        // It says so before it listens, which nothing tells but its socket.
+        while TcpStream::connect(self.at()).is_err() {
+            assert!(self.child.as_mut().unwrap().try_wait().unwrap().is_none(), "it has ended");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits until it says that.
@@ -143,11 +147,18 @@ impl Gateway {
 
     /// Asks it, as somebody beside husk.
     pub(super) fn ask(&self, line: &str) -> String {
-        let token = format!("Authorization: token {TOKEN}");
-        let headers = [token.as_str(), "Connection: close"];
-        let mut answer = web::send(&self.at(), line, &headers, b"");
-        assert!(answer.status < 300, "{line}: {}", answer.status);
-        if answer.status == 204 { String::new() } else { answer.text() }
+        let mut stream = TcpStream::connect(self.at()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let host = self.at();
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: token {TOKEN}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 2"), "{line}: {head}");
+        body.to_owned()
     }
 
     /// A host whose husk has its kernels there.

@@ -10,7 +10,7 @@ fn a_token_that_is_not_taken_is_told_with_the_way_out_and_without_the_token() {
     host.initialize("2025-11-25");
     let denied = host.cell("1");
     assert_eq!(denied.structured()["denied"]["code"], "kernel_start_failed", "{denied:?}");
-    assert!(denied.text().contains("refuses the token (403"), "{denied:?}");
+    assert!(denied.text().contains("refuses it (403"), "{denied:?}");
     assert!(denied.text().contains("HUSK_GATEWAY_TOKEN"), "{denied:?}");
     assert!(!denied.text().contains("expired-token"), "{denied:?}");
 }

@@ -78,13 +78,12 @@ fn a_connection_that_is_cut_is_made_anew_and_nothing_is_lost() {
     let mut host = gateway.launch(None, &[("HUSK_GATEWAY_URL", &url)]);
     host.initialize("2025-11-25");
     let folder = tempfile::tempdir().unwrap();
-    let [cut, printed] = ["cut", "printed"].map(|name| folder.path().join(name));
-    pipe(&cut);
-    pipe(&printed);
+    let [cut, printed, ends] = ["cut", "printed", "ends"].map(|name| folder.path().join(name));
+    [&cut, &printed, &ends].map(|path| pipe(path));
     // The cell goes on when the connection is cut, and says so when it has printed.
     let running = host.begin_cell(&format!(
         "open({cut:?}).read()\nfor n in range(100): print('line', n)\nprint('the end', flush=True)\n\
-         open({printed:?}, 'w').close()\nkept = 'kept'"
+         open({printed:?}, 'w').close()\nopen({ends:?}).read()\nkept = 'kept'"
     ));
     way.cut();
     drop(std::fs::File::options().write(true).open(&cut).unwrap());
@@ -92,6 +91,8 @@ fn a_connection_that_is_cut_is_made_anew_and_nothing_is_lost() {
     drop(std::fs::File::open(&printed).unwrap());
     way.refused.recv().unwrap();
     way.mend();
+    gateway.says(|line| line.contains("Restoring connection"));
+    drop(std::fs::File::options().write(true).open(&ends).unwrap());
     let answer = host.result(running);
     assert_eq!(answer.status(), "ok", "{answer:?}");
     let text = answer.text();
@@ -102,7 +103,9 @@ fn a_connection_that_is_cut_is_made_anew_and_nothing_is_lost() {
     way.cut();
     way.refused.recv().unwrap();
     way.mend();
-    assert_eq!(host.ok("6 * 7"), "42");
+    gateway.says(|line| line.contains("Restoring connection"));
+    assert!(host.ok("6 * 7").starts_with("42"));
+    assert_eq!(host.ok("7 * 7"), "49");
 }
 
 /// Makes a named pipe, whose opening waits for the other side.
