@@ -289,8 +289,7 @@ pub async fn serve(config: &Config, guest: Option<Guest>) -> Result<(), AppError
     let keeping = keeping(config, &data, &opened);
     let (audit, writer) = audit(config)?;
     let services = Services::open(config)?;
-    let context =
-        context_that(config, Some(keeping.clone()), audit, &services, guest.clone())?;
+    let context = context_that(config, Some(keeping.clone()), audit, &services, guest.clone())?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.
     if let Err(error) = context.sandboxes.warm(&context.default_session) {

@@ -42,7 +42,8 @@ pub(super) fn open(config: &Config) -> Result<Option<Arc<Provisioner>>, AppError
 }
 
 fn opened(config: &Config, data: &Path) -> Result<Option<Arc<Provisioner>>, NoGateway> {
-    let Some(gateway) = Gateway::of(&config.gateway, tls::connector).map_err(NoGateway::Tls)? else {
+    let Some(gateway) = Gateway::of(&config.gateway, tls::connector).map_err(NoGateway::Tls)?
+    else {
         return Ok(None);
     };
     if config.sandbox.isolation != Isolation::None {

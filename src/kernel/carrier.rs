@@ -9,7 +9,7 @@ use super::gateway::socket::Socket;
 
 /// See the module's documentation. Dropping it closes all channels.
 pub(super) enum Carrier {
-    Sockets(Channels),
+    Sockets(Box<Channels>),
     #[cfg(feature = "gateway")]
     Gateway(Socket),
 }
@@ -58,6 +58,7 @@ impl Carrier {
     }
 
     /// Whether a gateway speaks for the kernel: it also tells that the kernel has died.
+    #[cfg(feature = "gateway")]
     pub(super) fn is_gateway(&self) -> bool {
         !matches!(self, Self::Sockets(_))
     }

@@ -228,7 +228,7 @@ impl Client {
     ) -> Result<(Self, Option<Execution>), ConnectError> {
         let codec = Codec::new(&connection.key);
         let opened = Channels::open(connection, caps, &connection.identity).await;
-        let carrier = Carrier::Sockets(opened.map_err(ConnectError::Open)?);
+        let carrier = Carrier::Sockets(Box::new(opened.map_err(ConnectError::Open)?));
         Self::greet(codec, carrier, journal, known).await
     }
 

@@ -66,6 +66,13 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
     if let Some(why) = &outcome.unrecorded {
         notes.push(format!("not recorded in the notebook: {why}"));
     }
+    notes.extend(of_seen(outcome));
+    notes
+}
+
+/// About what of it was not seen.
+fn of_seen(outcome: &Outcome) -> Vec<String> {
+    let mut notes = Vec::new();
     let seen = outcome.finished.as_ref().map_or(Seen::All, |finished| finished.seen);
     if seen == Seen::Interrupted {
         notes.push(

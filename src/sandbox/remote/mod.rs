@@ -248,6 +248,7 @@ fn report() -> Report {
         effective: "gateway",
         network: "gateway",
         hosts: Vec::new(),
+        memory_bytes: None,
         layers: Vec::new(),
         gaps: vec![
             "the kernel runs where its gateway has it: husk neither isolates nor bounds it, and what \
