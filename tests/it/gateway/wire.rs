@@ -79,7 +79,9 @@ fn a_connection_that_is_cut_is_made_anew_and_nothing_is_lost() {
     host.initialize("2025-11-25");
     let folder = tempfile::tempdir().unwrap();
     let [cut, printed, ends] = ["cut", "printed", "ends"].map(|name| folder.path().join(name));
-    [&cut, &printed, &ends].map(|path| pipe(path));
+    for path in [&cut, &printed, &ends] {
+        pipe(path);
+    }
     // The cell goes on when the connection is cut, and says so when it has printed.
     let running = host.begin_cell(&format!(
         "open({cut:?}).read()\nfor n in range(100): print('line', n)\nprint('the end', flush=True)\n\
