@@ -107,7 +107,15 @@ impl Gateway {
         limit: Duration,
     ) -> Result<KernelId, GatewayError> {
         let asked = spec.map_or_else(|| json!({}), |name| json!({ "name": name }));
-        let body = self.ask(Method::POST, "api/kernels", asked.to_string(), limit).await?;
+        let started = self.ask(Method::POST, "api/kernels", asked.to_string(), limit).await;
+        let body = started.map_err(|error| match (error, spec) {
+            // Gateways do not say that they have no such kernelspec.
+            (GatewayError::Answer { url, asked, status, said }, Some(name)) => {
+                let asked = format!("{asked} with the kernelspec {name:?}");
+                GatewayError::Answer { url, asked, status, said }
+            }
+            (other, _) => other,
+        })?;
         let no_id = |why: String| GatewayError::NoGateway { url: self.url().to_owned(), why };
         let model: Model =
             serde_json::from_slice(&body).map_err(|error| no_id(error.to_string()))?;

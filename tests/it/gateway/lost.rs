@@ -32,6 +32,11 @@ fn a_kernel_that_somebody_ends_at_the_gateway_is_told_with_the_next_cell() {
     host.ok("x = 1");
     let [kernel] = gateway.kernels().try_into().unwrap();
     gateway.ask(&format!("DELETE /api/kernels/{kernel}"));
+    // Until husk has heard of it.
+    let state = |host: &mut Host| {
+        host.tool("sandbox_status", json!({})).structured()["sessions"][0]["state"].clone()
+    };
+    while state(&mut host) == "idle" {}
     let next = host.cell("'x' in globals()");
     assert!(next.text().starts_with("False["), "{next:?}");
     assert!(next.text().contains("somebody ended it at its gateway"), "{next:?}");

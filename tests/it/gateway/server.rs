@@ -12,7 +12,9 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{host::Host, husk, python, servers, web::PATIENCE, without_settings};
+use crate::support::{
+    host::Host, husk, processes::Watched, python, servers, web::PATIENCE, without_settings,
+};
 
 /// What it takes.
 pub(super) const TOKEN: &str = "fe12-token-of-the-tests";
@@ -194,10 +196,12 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        // It ends its kernels.
-        let pid = rustix::process::Pid::from_child(&child);
+        let Some(child) = &mut self.child else { return };
+        // It ends its kernels; one that cannot is killed, which they see.
+        let pid = rustix::process::Pid::from_child(child);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = child.wait();
+        let watched = Watched::hold(pid.as_raw_nonzero().get());
+        watched.ends_within(Duration::from_secs(10));
+        self.kill();
     }
 }
