@@ -1,5 +1,7 @@
 //! Builds the parts in order, serves, and ends them in reverse order.
 
+#[cfg(feature = "gateway")]
+pub mod gateway;
 #[cfg(feature = "http")]
 pub mod http;
 mod kept;
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use kept::{keeping, sweeper};
 use ledger::Ledger;
 use registry::Opened;
-use services::Services;
+use services::{Given, Services};
 
 pub use kept::tenancy;
 
@@ -49,7 +51,6 @@ use crate::{
         python::{Surroundings, Wanted, reach::Reach},
         room::Room,
         servers,
-        service::Service,
     },
     store,
 };
@@ -88,6 +89,10 @@ pub enum AppError {
     #[cfg(feature = "redis")]
     #[error("kernels cannot get accounts at Redis")]
     Tenant(#[source] crate::tenant::error::TenantError),
+    /// Kernels cannot be had from a gateway.
+    #[cfg(feature = "gateway")]
+    #[error("no kernel can run at the gateway")]
+    Gateway(#[source] gateway::NoGateway),
     /// Nobody can be told apart.
     #[error("cannot tell users apart")]
     Tokens(#[source] tokens::TokenError),
@@ -107,7 +112,7 @@ pub enum AppError {
 /// [`AppError`] when a setting cannot be obeyed.
 pub fn context(config: &Config) -> Result<(Arc<Context>, Services), AppError> {
     let services = Services::open(config)?;
-    let context = context_that(config, None, None, services.of_this_user(), None)?;
+    let context = context_that(config, None, None, &services, None)?;
     Ok((context, services))
 }
 
@@ -116,14 +121,14 @@ fn context_that(
     config: &Config,
     keeping: Option<Keeping>,
     audit: Option<Audit>,
-    services: Vec<Arc<dyn Service>>,
+    services: &Services,
     guest: Option<Guest>,
 ) -> Result<Arc<Context>, AppError> {
     let session = match &config.session {
         Some(name) => SessionName::new(name).map_err(AppError::Session)?,
         None => SessionName::fresh(),
     };
-    let rooms = Rooms { services, ..rooms(config, &session)? };
+    let rooms = Rooms { given: services.of_this_user(), ..rooms(config, &session)? };
     let unnamed = config.session.is_none().then(|| session.clone());
     let keeping = keeping.map(|keeping| (keeping, unnamed));
     let common =
@@ -154,7 +159,7 @@ struct Rooms {
     /// Where output is kept.
     private: PathBuf,
     /// What kernels get.
-    services: Vec<Arc<dyn Service>>,
+    given: Given,
 }
 
 /// The folders of this process' user.
@@ -167,7 +172,7 @@ fn rooms(config: &Config, session: &SessionName) -> Result<Rooms, AppError> {
     };
     let project = config.workspace.clone().unwrap_or(folder);
     let private = data.join("outputs");
-    Ok(Rooms { project, workspace, data, private, services: Vec::new() })
+    Ok(Rooms { project, workspace, data, private, given: Given::default() })
 }
 
 /// What a server works with, in those folders; kept are all sessions but the one that is named.
@@ -178,9 +183,9 @@ fn furnished(
     keeping: Option<(Keeping, Option<SessionName>)>,
     common: Common,
 ) -> Context {
-    let Rooms { project, workspace, data, private, services } = rooms;
+    let Rooms { project, workspace, data, private, given } = rooms;
     let mut launcher = launcher(config, project, data);
-    launcher.services = services;
+    given.to(&mut launcher);
     launcher.private = private;
     (launcher.room, launcher.census) = (common.room, common.census);
     let mut sandboxes = Sandboxes::new(launcher, config.cells.clone(), workspace);
@@ -240,6 +245,8 @@ pub fn launcher(config: &Config, project: PathBuf, data_dir: PathBuf) -> Launche
         room: Room::default(),
         services: Vec::new(),
         census: Census::default(),
+        #[cfg(feature = "gateway")]
+        gateway: None,
     }
 }
 
@@ -286,8 +293,7 @@ pub async fn serve(config: &Config, guest: Option<Guest>) -> Result<(), AppError
     let keeping = keeping(config, &data, &opened)?;
     let (audit, writer) = audit(config)?;
     let services = Services::open(config)?;
-    let given = services.of_this_user();
-    let context = context_that(config, Some(keeping.clone()), audit, given, guest.clone())?;
+    let context = context_that(config, Some(keeping.clone()), audit, &services, guest.clone())?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.
     if let Err(error) = context.sandboxes.warm(&context.default_session) {

@@ -18,11 +18,11 @@
 //! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`], `tls` |
 //! | 0 base | [`base`] |
 //!
-//! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq` and
-//! `jupyter-protocol` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
+//! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq`,
+//! `jupyter-protocol` and `tokio-tungstenite` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
 //! in [`cli`]; `sqlx` only in [`store`]; `axum` only in [`mcp`]; `reqwest` only in `llm`; `hyper` only in
-//! [`proxy`], by which kernels reach the network, and in [`mcp`], which is reached over it; OpenTelemetry (feature
-//! `otel`) only in [`mcp`] and [`telemetry`].
+//! [`proxy`], by which kernels reach the network, in [`mcp`], which is reached over it, and in [`kernel`],
+//! which asks gateways for kernels; OpenTelemetry (feature `otel`) only in [`mcp`] and [`telemetry`].
 //!
 //! ## The walk of one call
 //!
@@ -99,5 +99,5 @@ pub mod schema;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
-#[cfg(any(feature = "http", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "redis", feature = "gateway"))]
 pub mod tls;

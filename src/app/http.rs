@@ -58,8 +58,8 @@ struct Building {
 impl Building {
     /// The house of whoever reaches a server that asks nobody: what a host on standard input has.
     fn open_local(&self) -> Result<Arc<Context>, AppError> {
-        let services = self.services.of_this_user();
-        let rooms = super::Rooms { services, ..super::rooms(&self.config, &self.session)? };
+        let given = self.services.of_this_user();
+        let rooms = super::Rooms { given, ..super::rooms(&self.config, &self.session)? };
         Ok(Arc::new(self.furnished(&self.config, rooms)))
     }
 
@@ -84,9 +84,9 @@ impl Building {
         // Those are the server's user's own.
         config.launch.attach = false;
         config.connection_file = None;
-        let services = self.services.of(principal.name());
+        let given = self.services.of(principal.name());
         let project = workspace.clone();
-        let mut rooms = super::Rooms { project, workspace, data, private: own, services };
+        let mut rooms = super::Rooms { project, workspace, data, private: own, given };
         rooms.private.push("outputs");
         let mut context = self.furnished(&config, rooms);
         context.principal = Arc::clone(principal.name());

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{breaker, dedup, limiter};
 use crate::jail;
-use crate::kernel::{output, relay};
+use crate::kernel::{gateway, output, relay};
 use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
@@ -88,6 +88,8 @@ pub struct Config {
     pub tenant: tenant::Settings,
     /// Where what outlives a server is kept.
     pub store: store::Settings,
+    /// Where kernels run, if not here.
+    pub gateway: gateway::settings::Settings,
 }
 
 impl Default for Config {
@@ -114,6 +116,7 @@ impl Default for Config {
             audit: audit::Settings::default(),
             tenant: tenant::Settings::default(),
             store: store::Settings::default(),
+            gateway: gateway::settings::Settings::default(),
         }
     }
 }
@@ -134,7 +137,7 @@ impl Config {
     }
 
     /// The settings that are paths, under their keys.
-    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 10] {
+    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 11] {
         [
             ("workspace", &mut self.workspace),
             ("python", &mut self.python),
@@ -146,6 +149,7 @@ impl Config {
             ("http.tokens", &mut self.http.tokens),
             ("http.workspaces", &mut self.http.workspaces),
             ("tenant.redis_ca", &mut self.tenant.redis_ca),
+            ("gateway.ca", &mut self.gateway.ca),
         ]
     }
 
@@ -174,6 +178,7 @@ impl Config {
             ("http", self.http.faults()),
             ("tenant", self.tenant.faults()),
             ("store", self.store.faults()),
+            ("gateway", self.gateway.faults()),
         ];
         let own = self.own_faults().into_iter();
         own.map(|(key, wrong)| (key.to_owned(), wrong))

@@ -45,6 +45,7 @@ const VARIABLES: &str = "variables decide what programs load and run";
 const WRITTEN: &str = "it says what is written down of cells";
 const SERVES: &str = "it says whom a server lets in";
 const LENDS: &str = "it says where kernels get accounts";
+const ELSEWHERE: &str = "it says where kernels run";
 const UNKNOWN: &str = "nobody has said which of its values is the tighter one";
 
 /// The words of `sandbox.network`, the widest first. Level `landlock` can keep the first two alone.
@@ -70,6 +71,7 @@ fn listed(key: &str) -> Option<Rule> {
         "http" => Some(Rule::Users(SERVES)),
         "tenant" => Some(Rule::Users(LENDS)),
         "store" => Some(Rule::Users(KEEPS)),
+        "gateway" => Some(Rule::Users(ELSEWHERE)),
         _ => sessions(section, name),
     }
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use super::keys::{Key, keys};
 use super::{Config, Loaded, Origin};
-use crate::{base::address::Address, store::settings::Url};
+use crate::{
+    base::{address::Address, secret::HIDDEN},
+    store::settings::Url,
+};
 
 impl Loaded {
     /// `key = value    # where from` for every setting. A setting without a value is a comment;
@@ -66,12 +69,13 @@ pub(super) fn values(config: &Config) -> Option<toml::Value> {
 pub(super) fn showable(key: &str, value: &toml::Value) -> toml::Value {
     let shown: fn(&str) -> String = match key {
         "store.url" => Url::shown,
+        "gateway.token" => |_| HIDDEN.to_owned(),
         "tenant.redis_url" | "tenant.redis_nodes" => {
             |text| Address::new(text.to_owned()).to_string()
         }
         _ => return value.clone(),
     };
-    let one = |value: &toml::Value| value.as_str().map_or_else(|| "…".to_owned(), shown).into();
+    let one = |value: &toml::Value| value.as_str().map_or_else(|| HIDDEN.to_owned(), shown).into();
     match value {
         toml::Value::Array(all) => all.iter().map(one).collect(),
         value => one(value),

@@ -15,6 +15,8 @@ pub enum Exit {
     Over(Over),
     /// Its init ended without telling.
     Unknown,
+    /// On another machine, by itself or by somebody, and nobody tells how.
+    Elsewhere,
 }
 
 impl Exit {
@@ -34,6 +36,7 @@ impl Exit {
             Self::Signal(_) => "ended by a signal",
             Self::Over(over) => over.bound.words(),
             Self::Unknown => "its supervisor was killed too",
+            Self::Elsewhere => "its gateway does not tell how",
         }
     }
 }
@@ -48,6 +51,7 @@ impl fmt::Display for Exit {
             },
             Self::Over(over) => write!(f, "killed: {over}"),
             Self::Unknown => write!(f, "unknown exit"),
+            Self::Elsewhere => write!(f, "ended at its gateway"),
         }
     }
 }

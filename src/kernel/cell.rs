@@ -19,6 +19,10 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The same for a cell that was interrupted: ipykernel can lose the reply to one.
 const GRACE_WHEN_STOPPED: Duration = Duration::from_millis(200);
 
+/// How long after the answer to a later request the end of a cell may still come, on another channel.
+#[cfg(feature = "gateway")]
+const SEAM: Duration = Duration::from_millis(500);
+
 /// How long output is still waited for after both halves of the end. husk's launcher sees to it that
 /// ipykernel needs none of it; other kernels publish after `idle` (Deno in 2 to 3 % of cells).
 const AFTERMATH: Duration = Duration::from_millis(20);
@@ -34,6 +38,20 @@ pub struct Finished {
     pub cut: bool,
     /// Whether the cell called `exit()`.
     pub asks_exit: bool,
+    /// What of it was seen.
+    pub seen: Seen,
+}
+
+/// What of a cell was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Seen {
+    /// All that its kernel has told.
+    #[default]
+    All,
+    /// The connection to its gateway broke meanwhile and was made anew.
+    Interrupted,
+    /// The same, and its end did not come: it may have ended meanwhile, or never have begun.
+    NoEnd,
 }
 
 /// A cell under way.
@@ -51,6 +69,9 @@ pub(super) struct Cell {
     error: Option<Failure>,
     last: Instant,
     stopping: bool,
+    seen: Seen,
+    /// Set when the kernel is known to be done with it: how long its end may still be on its way.
+    done_at: Option<Instant>,
 }
 
 impl Cell {
@@ -66,6 +87,8 @@ impl Cell {
             error: None,
             last: now,
             stopping: false,
+            seen: Seen::All,
+            done_at: None,
         }
     }
 
@@ -125,7 +148,19 @@ impl Cell {
             (false, true) => GRACE_WHEN_STOPPED,
             (false, false) => GRACE,
         };
-        (self.idle || self.reply.is_some()).then(|| self.last + grace)
+        (self.idle || self.reply.is_some()).then(|| self.last + grace).or(self.done_at)
+    }
+
+    /// The connection broke, and was made anew.
+    #[cfg(feature = "gateway")]
+    pub(super) fn seen_again(&mut self) {
+        self.seen = Seen::Interrupted;
+    }
+
+    /// The kernel has answered what it was asked after this cell.
+    #[cfg(feature = "gateway")]
+    pub(super) fn is_done(&mut self, now: Instant) {
+        self.done_at = Some(now + SEAM);
     }
 
     /// The cell is being interrupted.
@@ -140,6 +175,8 @@ impl Cell {
     /// Ends the cell; also returns the text that its end added.
     pub(super) fn finish(self) -> (Finished, String) {
         let cut = !self.idle && self.reply.is_some();
+        let ends = self.idle || self.reply.is_some();
+        let seen = if !ends && self.done_at.is_some() { Seen::NoEnd } else { self.seen };
         let asks_exit = self.reply.as_ref().is_some_and(|reply| reply.asks_exit);
         let pages = self.reply.iter().flat_map(|reply| &reply.pages);
         let pages = pages.filter(|page| !page.is_empty());
@@ -157,7 +194,7 @@ impl Cell {
             Some(_) => None,
             None => self.error.or_else(|| self.idle.then(no_reply)),
         };
-        (Finished { execution_count: self.count, failure, cut, asks_exit }, text)
+        (Finished { execution_count: self.count, failure, cut, asks_exit, seen }, text)
     }
 }
 
@@ -224,6 +261,24 @@ mod tests {
         let mut cut = cell();
         cut.hear(reply(None), Instant::now());
         assert!(cut.finish().0.cut);
+    }
+
+    #[cfg(feature = "gateway")]
+    #[test]
+    fn a_cell_whose_end_was_lost_with_a_connection_did_not_succeed() {
+        let start = Instant::now();
+        let mut lost = cell();
+        lost.seen_again();
+        assert_eq!(lost.gives_up_at(), None, "it may go on");
+        lost.is_done(start);
+        assert_eq!(lost.gives_up_at(), Some(start + SEAM));
+        assert_eq!(lost.finish().0.seen, Seen::NoEnd);
+        let mut ended = cell();
+        ended.seen_again();
+        ended.is_done(start);
+        ended.hear(reply(None), start);
+        ended.hear(Event::Idle, start);
+        assert_eq!(ended.finish().0.seen, Seen::Interrupted);
     }
 
     #[test]

@@ -40,6 +40,37 @@ pub enum OpenError {
     },
 }
 
+/// A channel of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channel {
+    Shell,
+    Control,
+    Stdin,
+    /// On which nothing is sent.
+    #[cfg(feature = "gateway")]
+    Iopub,
+}
+
+#[cfg(feature = "gateway")]
+impl Channel {
+    const ALL: [Self; 4] = [Self::Shell, Self::Control, Self::Stdin, Self::Iopub];
+
+    /// Its name.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Control => "control",
+            Self::Stdin => "stdin",
+            Self::Iopub => "iopub",
+        }
+    }
+
+    /// The channel of that name.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|channel| channel.word() == word)
+    }
+}
+
 /// What came from a kernel.
 pub(super) enum Arrival {
     Shell(Vec<Bytes>),
@@ -51,6 +82,25 @@ pub(super) enum Arrival {
     IopubEnd,
     /// The relay of a channel ended.
     Ended(&'static str, Ended),
+    /// The connection had broken and is made anew: what was under way then may not have arrived.
+    #[cfg(feature = "gateway")]
+    Again,
+    /// The kernel cannot be talked to any more, and why.
+    #[cfg(feature = "gateway")]
+    Lost(String),
+}
+
+#[cfg(feature = "gateway")]
+impl Arrival {
+    /// A message of that channel.
+    pub(super) fn of(channel: Channel, frames: Vec<Bytes>) -> Self {
+        match channel {
+            Channel::Shell => Self::Shell(frames),
+            Channel::Control => Self::Control(frames),
+            Channel::Stdin => Self::Stdin(frames),
+            Channel::Iopub => Self::Iopub(frames),
+        }
+    }
 }
 
 /// The open channels; dropping them closes all.
@@ -145,16 +195,20 @@ impl Channels {
         }
     }
 
-    pub(super) async fn send_shell(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
-        send(&mut self.shell, frames).await
-    }
-
-    pub(super) async fn send_stdin(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
-        send(&mut self.stdin, frames).await
-    }
-
-    pub(super) async fn send_control(&mut self, frames: Vec<Bytes>) -> Result<(), ZmqError> {
-        send(&mut self.control, frames).await
+    pub(super) async fn send(
+        &mut self,
+        channel: Channel,
+        frames: Vec<Bytes>,
+    ) -> Result<(), ZmqError> {
+        let socket = match channel {
+            Channel::Shell => &mut self.shell,
+            Channel::Control => &mut self.control,
+            Channel::Stdin => &mut self.stdin,
+            #[cfg(feature = "gateway")]
+            Channel::Iopub => return Err(ZmqError::NoMessage),
+        };
+        let message = ZmqMessage::try_from(frames).map_err(|_| ZmqError::NoMessage)?;
+        socket.send(message).await
     }
 }
 
@@ -180,11 +234,6 @@ pub(super) async fn heartbeat(
         echo = echo => echo.map_err(failed),
         _ended = opened.run() => Ok(false),
     }
-}
-
-async fn send(socket: &mut DealerSocket, frames: Vec<Bytes>) -> Result<(), ZmqError> {
-    let message = ZmqMessage::try_from(frames).map_err(|_| ZmqError::NoMessage)?;
-    socket.send(message).await
 }
 
 /// A failed `recv` is the end of a connection, which its relay tells better.

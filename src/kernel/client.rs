@@ -4,24 +4,25 @@
 //! a kernel drops what is queued behind an error. Nothing here waits for ever: an execution ends by
 //! the kernel's word, by a grace after half of it, or when its owner concludes it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use jupyter_protocol::KernelInfoRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::Instant,
 };
 
+#[cfg(feature = "gateway")]
+use super::gateway::{Gateway, GatewayError, KernelId, socket::Socket};
 use super::{
+    carrier::{Carrier, SendError},
     cell::Finished,
-    channels::{self, Arrival, Channels, OpenError},
+    channels::{self, Channels, OpenError},
     connection::Connection,
     event::Question,
+    handshake::handshake,
     journal::Journal,
-    json,
     output::Output,
     relay::{self, Ended},
     task::{Command, Wire},
@@ -29,12 +30,6 @@ use super::{
     wire::{Codec, Message},
 };
 use crate::base::trace_context::TraceContext;
-
-/// How long a kernel that answers but does not publish is waited for before it is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
-
-/// Most messages that are kept which come before a kernel is met again.
-const EARLY: usize = 4096;
 
 /// Sees what a running cell does. Called from the task that owns the sockets: it must not block.
 pub trait Watch: Send + Sync {
@@ -128,7 +123,15 @@ pub enum ConnectError {
     NoHeartbeat,
     /// A request could not be sent.
     #[error("the kernel's shell channel does not take requests")]
-    Send(#[source] zeromq::ZmqError),
+    Send(#[source] SendError),
+    /// Its gateway does not lead to it.
+    #[cfg(feature = "gateway")]
+    #[error("its gateway does not lead to it")]
+    Gateway(#[source] GatewayError),
+    /// It was lost during the handshake.
+    #[cfg(feature = "gateway")]
+    #[error("it was lost before it answered: {0}")]
+    Lost(String),
     /// A request could not be written.
     #[error("cannot write a request")]
     Encode(#[source] serde_json::Error),
@@ -225,16 +228,43 @@ impl Client {
     ) -> Result<(Self, Option<Execution>), ConnectError> {
         let codec = Codec::new(&connection.key);
         let opened = Channels::open(connection, caps, &connection.identity).await;
-        let mut channels = opened.map_err(ConnectError::Open)?;
+        let carrier = Carrier::Sockets(Box::new(opened.map_err(ConnectError::Open)?));
+        Self::greet(codec, carrier, journal, known).await
+    }
+
+    /// Connects to a kernel that a gateway has started, and waits until it answers and publishes.
+    ///
+    /// Never gives up by itself.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    #[cfg(feature = "gateway")]
+    pub async fn reach(
+        gateway: Arc<Gateway>,
+        id: KernelId,
+        caps: relay::Settings,
+    ) -> Result<Self, ConnectError> {
+        let codec = Codec::unsigned();
+        let socket = Socket::open(gateway, id, codec.session(), caps).await;
+        let carrier = Carrier::Gateway(socket.map_err(ConnectError::Gateway)?);
+        Ok(Self::greet(codec, carrier, None, None).await?.0)
+    }
+
+    async fn greet(
+        codec: Codec,
+        mut carrier: Carrier,
+        journal: Option<Journal>,
+        known: Option<Known>,
+    ) -> Result<(Self, Option<Execution>), ConnectError> {
         let mut early = Vec::new();
         let keep = known.as_ref().is_some_and(|known| known.adopt.is_some());
         let control = known.as_ref().is_some_and(|known| known.control);
-        let told = handshake(&mut channels, &codec, control, keep.then_some(&mut early)).await?;
+        let told = handshake(&mut carrier, &codec, control, keep.then_some(&mut early)).await?;
         let (info, adopt) = known.map_or((told, None), |known| (known.info, known.adopt));
         let (commands, inbox) = mpsc::unbounded_channel();
         let (told, says) = told::words();
         let journal = journal.map(Arc::new);
-        let mut wire = Wire::new(codec, channels, journal.clone(), told);
+        let mut wire = Wire::new(codec, carrier, journal.clone(), told);
         let execution = adopt.map(|adopt| {
             let (done, receiver) = oneshot::channel();
             wire.adopt(adopt, done, early);
@@ -318,79 +348,5 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// Asks for `kernel_info` until the kernel has both answered and published. What comes of other
-/// requests meanwhile goes to `early`.
-async fn handshake(
-    channels: &mut Channels,
-    codec: &Codec,
-    control: bool,
-    mut early: Option<&mut Vec<Message>>,
-) -> Result<Info, ConnectError> {
-    let mut info = None;
-    let mut published = false;
-    loop {
-        let (id, frames) = codec
-            .request("kernel_info_request", &KernelInfoRequest {})
-            .map_err(ConnectError::Encode)?;
-        let sent = match control {
-            true => channels.send_control(frames).await,
-            false => channels.send_shell(frames).await,
-        };
-        sent.map_err(ConnectError::Send)?;
-        let mut ask_again = None;
-        loop {
-            let again = ask_again.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-            let arrival = tokio::select! {
-                arrival = channels.next() => arrival,
-                () = tokio::time::sleep_until(again) => break,
-            };
-            let (on_iopub, frames) = match arrival {
-                Arrival::Shell(frames) | Arrival::Control(frames) => (false, frames),
-                Arrival::Iopub(frames) => (true, frames),
-                Arrival::Ended(_, ended) => return Err(ConnectError::Left(ended)),
-                Arrival::IopubEnd | Arrival::Stdin(_) => continue,
-            };
-            let Ok(message) = codec.decode(&frames) else { continue };
-            if on_iopub {
-                published |= !message.parent.is_empty();
-            } else if message.parent == id || message.kind == "kernel_info_reply" {
-                info = Some(read_info(&message));
-                ask_again = Some(Instant::now() + ASK_AGAIN);
-            }
-            if let Some(early) = early.as_mut().filter(|early| early.len() < EARLY)
-                && message.parent != id
-            {
-                early.push(message);
-            }
-            if published && let Some(info) = info.take() {
-                return Ok(info);
-            }
-        }
-    }
-}
-
-fn read_info(message: &Message) -> Info {
-    json::object!(Content {
-        implementation,
-        implementation_version,
-        protocol_version,
-        language_info,
-        supported_features,
-    });
-    json::object!(Language { name, version, mimetype, file_extension });
-    let content: Content<'_> = serde_json::from_slice(&message.content).unwrap_or_default();
-    let language: Language<'_> = json::read(content.language_info).unwrap_or_default();
-    Info {
-        implementation: json::text(content.implementation),
-        version: json::text(content.implementation_version),
-        language: json::text(language.name),
-        language_version: json::text(language.version),
-        mimetype: json::text(language.mimetype),
-        file_extension: json::text(language.file_extension),
-        protocol: json::text(content.protocol_version),
-        features: json::read::<json::Lines>(content.supported_features).unwrap_or_default().0,
     }
 }

@@ -1,15 +1,20 @@
-//! Floor 1: a Jupyter kernel over its wire, and the only door to `zeromq` and `jupyter-protocol`.
+//! Floor 1: a Jupyter kernel over its wire, and the only door to `zeromq`, `jupyter-protocol` and
+//! `tokio-tungstenite`.
 //!
 //! [`Client`] drives one kernel: sign a request, follow its output until the kernel is idle *and*
 //! has replied, interrupt, shut down. What a kernel sends is untrusted: [`relay`] checks it before
 //! `zeromq` reads it, [`wire`] and [`event`] decode it tolerantly, [`output`] keeps it.
+//! A kernel on another machine is spoken to through a [`gateway`].
 //! Starting and ending the process is not done here (see [`crate::jail`] and [`crate::sandbox`]).
 
+mod carrier;
 mod cell;
 mod channels;
 mod client;
 pub mod connection;
 pub mod event;
+pub mod gateway;
+mod handshake;
 pub mod journal;
 mod json;
 mod late;
@@ -22,7 +27,8 @@ mod task;
 mod told;
 pub mod wire;
 
-pub use cell::Finished;
+pub use carrier::SendError;
+pub use cell::{Finished, Seen};
 pub use client::{
     Adopt, Client, ConnectError, Execute, Execution, Gone, Info, Known, Line, Request, Watch,
 };

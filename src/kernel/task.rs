@@ -15,9 +15,12 @@ use tokio::{
     time::Instant,
 };
 
+#[cfg(feature = "gateway")]
+use super::gateway::death;
 use super::{
+    carrier::Carrier,
     cell::{Cell, Finished},
-    channels::{Arrival, Channels},
+    channels::{Arrival, Channel},
     client::{Adopt, Execute, Gone, Request},
     event::Event,
     journal::Journal,
@@ -50,13 +53,16 @@ pub(super) enum Command {
 enum Asked {
     /// Counted: an interrupt whose answer has not come may still hit the next cell.
     Control,
+    /// The kernel has come to it: it is done with the cell of that request.
+    #[cfg(feature = "gateway")]
+    Done(String),
     Wanted(oneshot::Sender<Message>),
 }
 
 /// The task that owns the sockets.
 pub(super) struct Wire {
     codec: Codec,
-    channels: Channels,
+    carrier: Carrier,
     journal: Option<Arc<Journal>>,
     cell: Option<Running>,
     earlier: Earlier,
@@ -74,13 +80,13 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(
         codec: Codec,
-        channels: Channels,
+        carrier: Carrier,
         journal: Option<Arc<Journal>>,
         told: Told,
     ) -> Self {
         Self {
             codec,
-            channels,
+            carrier,
             journal,
             cell: None,
             earlier: Earlier::default(),
@@ -102,7 +108,7 @@ impl Wire {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
-                arrival = self.channels.next() => self.arrive(arrival),
+                arrival = self.carrier.next() => self.arrive(arrival).await,
                 () = at(ends) => self.finish(),
                 () = at(self.nudges_at) => self.nudge().await,
                 () = at(breaks) => if let Some((_, reason)) = self.broken.take() {
@@ -149,7 +155,7 @@ impl Wire {
         };
         let cell = Cell::new(id, output, Instant::now());
         self.cell = Some(Running::new(cell, watch, done));
-        if let Err(error) = self.channels.send_shell(frames).await {
+        if let Err(error) = self.carrier.send(Channel::Shell, frames).await {
             self.lost(format!("the kernel's shell channel does not take requests: {error}"));
         }
     }
@@ -190,7 +196,7 @@ impl Wire {
             self.input(END_OF_FILE.to_owned()).await;
         }
         if let Ok((_, frames)) = self.codec.request("kernel_info_request", &KernelInfoRequest {})
-            && let Err(error) = self.channels.send_shell(frames).await
+            && let Err(error) = self.carrier.send(Channel::Shell, frames).await
         {
             tracing::debug!(%error, "the kernel's shell channel does not take requests");
         }
@@ -201,7 +207,7 @@ impl Wire {
             Ok(request) => request,
             Err(error) => return tracing::error!(kind, %error, "cannot write a request"),
         };
-        match self.channels.send_control(frames).await {
+        match self.carrier.send(Channel::Control, frames).await {
             Ok(()) => {
                 self.asked.insert(id, Asked::Control);
                 self.told.unanswered.send_modify(|count| *count += 1);
@@ -217,7 +223,9 @@ impl Wire {
         self.cell.iter_mut().for_each(|running| running.asks = false);
         let reply = InputReply { value, status: jupyter_protocol::ReplyStatus::Ok, error: None };
         let sent = match self.codec.request("input_reply", &reply) {
-            Ok((_, frames)) => self.channels.send_stdin(frames).await.map_err(|e| e.to_string()),
+            Ok((_, frames)) => {
+                self.carrier.send(Channel::Stdin, frames).await.map_err(|e| e.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = sent {
@@ -234,15 +242,15 @@ impl Wire {
         self.asked.retain(|_, asked| !matches!(asked, Asked::Wanted(answer) if answer.is_closed()));
         self.asked.insert(id, Asked::Wanted(answer));
         let sent = match control {
-            true => self.channels.send_control(frames).await,
-            false => self.channels.send_shell(frames).await,
+            true => self.carrier.send(Channel::Control, frames).await,
+            false => self.carrier.send(Channel::Shell, frames).await,
         };
         if let Err(error) = sent {
             tracing::debug!(kind, %error, "the kernel does not take requests");
         }
     }
 
-    fn arrive(&mut self, arrival: Arrival) {
+    async fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Shell(frames)
             | Arrival::Iopub(frames)
@@ -267,10 +275,35 @@ impl Wire {
                 }
             }
             Arrival::Ended(_, broken) => self.lost(broken.to_string()),
+            #[cfg(feature = "gateway")]
+            Arrival::Lost(why) => self.lost(why),
+            #[cfg(feature = "gateway")]
+            Arrival::Again => self.again().await,
+        }
+    }
+
+    /// The connection to the gateway was made anew. Whether the kernel has the cell, and whether its end
+    /// has come by, is told by the answer to a request that the kernel comes to after it.
+    #[cfg(feature = "gateway")]
+    async fn again(&mut self) {
+        let Some(running) = &mut self.cell else { return };
+        running.cell.seen_again();
+        let cell = running.cell.request.clone();
+        let Ok((id, frames)) = self.codec.request("kernel_info_request", &KernelInfoRequest {})
+        else {
+            return;
+        };
+        match self.carrier.send(Channel::Shell, frames).await {
+            Ok(()) => drop(self.asked.insert(id, Asked::Done(cell))),
+            Err(error) => tracing::debug!(%error, "the kernel does not take requests"),
         }
     }
 
     fn message(&mut self, message: Message) {
+        #[cfg(feature = "gateway")]
+        if let Some(why) = death::told(&message).filter(|_| self.carrier.is_gateway()) {
+            return self.lost(why.to_owned());
+        }
         if message.kind.ends_with("_reply") && self.asked.contains_key(&message.parent) {
             return self.answered(message);
         }
@@ -299,6 +332,13 @@ impl Wire {
         match self.asked.remove(&message.parent) {
             Some(Asked::Control) => {
                 self.told.unanswered.send_modify(|count| *count = count.saturating_sub(1));
+            }
+            #[cfg(feature = "gateway")]
+            Some(Asked::Done(request)) => {
+                let cell = self.cell.as_mut().map(|running| &mut running.cell);
+                if let Some(cell) = cell.filter(|cell| cell.request == request) {
+                    cell.is_done(Instant::now());
+                }
             }
             // Who asked may have given up.
             Some(Asked::Wanted(answer)) => drop(answer.send(message)),

@@ -75,7 +75,8 @@ struct RequestHeader<'a> {
 
 /// Signs and numbers requests, verifies answers: one for each kernel.
 pub struct Codec {
-    key: hmac::Key,
+    /// None where a gateway signs and verifies.
+    key: Option<hmac::Key>,
     session: String,
     sent: AtomicU64,
 }
@@ -85,10 +86,21 @@ impl Codec {
     #[must_use]
     pub fn new(key: &Secret) -> Self {
         Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes()),
-            session: ids::random_hex(16),
-            sent: AtomicU64::new(0),
+            key: Some(hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes())),
+            ..Self::unsigned()
         }
+    }
+
+    /// A codec for a kernel that a gateway speaks for.
+    #[must_use]
+    pub fn unsigned() -> Self {
+        Self { key: None, session: ids::random_hex(16), sent: AtomicU64::new(0) }
+    }
+
+    /// What stands for husk in the headers of its requests.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
     }
 
     /// Encodes a request: its id, and its frames.
@@ -148,8 +160,9 @@ impl Codec {
             },
             Bytes::from(serde_json::to_vec(content)?),
         ];
-        let signature = ids::hex(self.sign(&parts).as_ref());
-        let mut frames = vec![Bytes::from_static(DELIMITER), Bytes::from(signature)];
+        let signature = self.key.as_ref().map(|key| ids::hex(sign(key, &parts).as_ref()));
+        let signature = Bytes::from(signature.unwrap_or_default());
+        let mut frames = vec![Bytes::from_static(DELIMITER), signature];
         frames.extend(parts);
         Ok(frames)
     }
@@ -166,29 +179,41 @@ impl Codec {
         let Some(signed @ [header, parent, _, content]) = parts.first_chunk::<4>() else {
             return Err(WireError::Shape);
         };
-        self.verify(signed, signature)?;
+        self.key.as_ref().map_or(Ok(()), |key| verify(key, signed, signature))?;
         let header: Header = serde_json::from_slice(header).map_err(|_| WireError::Header)?;
         // xeus-python sends `null`, some kernels `{}`: both mean that there is no parent.
         let parent = serde_json::from_slice::<Parent>(parent).map(|p| p.msg_id).unwrap_or_default();
         let content = in_utf8(content);
         Ok(Message { kind: header.msg_type, parent, content })
     }
+}
 
-    fn sign(&self, parts: &[Bytes; 4]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.key);
-        parts.iter().for_each(|part| context.update(part));
-        context.sign()
-    }
+/// The frames of a message without a signature, from header, parent, metadata, content and buffers.
+#[cfg(feature = "gateway")]
+pub(super) fn unsigned(parts: Vec<Bytes>) -> Vec<Bytes> {
+    [vec![Bytes::from_static(DELIMITER), Bytes::new()], parts].concat()
+}
 
-    fn verify(&self, parts: &[Bytes; 4], signature: &[u8]) -> Result<(), WireError> {
-        let expected = ids::hex(self.sign(parts).as_ref());
-        // The comparison of digests of both texts does not tell by its time where they differ.
-        let digest = |text: &[u8]| hmac::sign(&self.key, text);
-        if digest(expected.as_bytes()).as_ref() == digest(signature).as_ref() {
-            Ok(())
-        } else {
-            Err(WireError::Signature)
-        }
+/// The parts of a request's frames: header, parent, metadata, content.
+#[cfg(feature = "gateway")]
+pub(super) fn parts(frames: &[Bytes]) -> &[Bytes] {
+    frames.get(2..).unwrap_or_default()
+}
+
+fn sign(key: &hmac::Key, parts: &[Bytes; 4]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    parts.iter().for_each(|part| context.update(part));
+    context.sign()
+}
+
+fn verify(key: &hmac::Key, parts: &[Bytes; 4], signature: &[u8]) -> Result<(), WireError> {
+    let expected = ids::hex(sign(key, parts).as_ref());
+    // The comparison of digests of both texts does not tell by its time where they differ.
+    let digest = |text: &[u8]| hmac::sign(key, text);
+    if digest(expected.as_bytes()).as_ref() == digest(signature).as_ref() {
+        Ok(())
+    } else {
+        Err(WireError::Signature)
     }
 }
 
@@ -213,7 +238,7 @@ mod tests {
 
     fn signed(codec: &Codec, parts: [&str; 4]) -> Vec<Bytes> {
         let parts = parts.map(|part| Bytes::copy_from_slice(part.as_bytes()));
-        let signature = ids::hex(codec.sign(&parts).as_ref());
+        let signature = ids::hex(sign(codec.key.as_ref().unwrap(), &parts).as_ref());
         [
             vec![Bytes::from_static(b"topic"), Bytes::from_static(DELIMITER), signature.into()],
             parts.to_vec(),

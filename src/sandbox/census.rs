@@ -69,6 +69,7 @@ impl Death {
             Exit::Signal(_) => Self::Signal,
             Exit::Over(over) => Self::Over(over.bound),
             Exit::Unknown => Self::Unknown,
+            Exit::Elsewhere => Self::Lost,
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     base,
     jail::Exit,
-    kernel::{Execution, Finished},
+    kernel::{Execution, Finished, Seen},
 };
 
 /// How a cell ended.
@@ -110,6 +110,10 @@ pub(super) struct End {
     pub(super) by_husk: Option<Death>,
 }
 
+/// What is told of a cell whose end a connection that broke has swallowed.
+const SWALLOWED: &str = "the connection to the gateway broke while the cell ran, and its end did not come: \
+    whether it ran, and succeeded, is not known; variables are kept";
+
 /// Why a kernel is ended whose session another server has.
 pub(super) const TAKEN_OVER: &str =
     "another server has taken the session over, because this one did not answer for a while";
@@ -149,7 +153,7 @@ pub(super) async fn until_the_end(
             let finished = stop::bury(kernel, &mut execution).await;
             return End::of(Status::KernelDied, finished, Some(exit), None);
         }
-        gone = kernel.client.gone() => return broken(kernel, execution, gone.0, Death::Lost).await,
+        gone = kernel.client.gone() => return lost(kernel, execution, gone.0).await,
         () = clock::has_run_for(run.phases(), timeout) => Status::Timeout,
         stop = run.stopped() => match stop {
             Stop::Cancelled => Status::Cancelled,
@@ -187,6 +191,11 @@ async fn ended(kernel: &Kernel, finished: Option<Finished>) -> End {
             end.cause = Some("husk lost the kernel's channels".to_owned());
             end.by_husk = Some(Death::Lost);
         }
+        Some(Finished { seen: Seen::NoEnd, .. }) => {
+            end.status = Status::Unseen;
+            end.cause = Some(SWALLOWED.to_owned());
+            return end;
+        }
         Some(Finished { failure: Some(failure), .. }) => {
             let interrupted = failure.name == "KeyboardInterrupt";
             end.status = if interrupted { Status::Interrupted } else { Status::Error };
@@ -209,6 +218,13 @@ async fn restarted(kernel: &Kernel, execution: Execution) -> End {
     let cause = "a restart was asked for".to_owned();
     let end = broken(kernel, execution, cause, Death::Asked).await;
     End { status: Status::Interrupted, stopped: Some(Stopped::Kill), ..end }
+}
+
+/// The kernel cannot be talked to any more; what is left of it is ended.
+async fn lost(kernel: &Kernel, execution: Execution, why: String) -> End {
+    let end = broken(kernel, execution, why, Death::Lost).await;
+    let exit = if kernel.body.is_remote() { Some(Exit::Elsewhere) } else { end.exit };
+    End { exit, ..end }
 }
 
 /// husk itself ends the kernel, and says why.

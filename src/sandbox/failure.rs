@@ -3,6 +3,8 @@
 use std::{io, path::PathBuf};
 
 use super::{python, run_folder::RunError, service::NotGiven, tenancy::TenancyError};
+#[cfg(feature = "gateway")]
+use crate::kernel::gateway::GatewayError;
 use crate::{
     jail,
     kernel::{ConnectError, connection::ConnectionError, spec},
@@ -84,6 +86,19 @@ pub enum LaunchError {
         program: String,
         /// The cause.
         source: ConnectError,
+    },
+    /// The gateway does not start it.
+    #[cfg(feature = "gateway")]
+    #[error("the gateway starts no kernel")]
+    Gateway(#[source] GatewayError),
+    /// A kernel at a gateway did not answer in time.
+    #[cfg(feature = "gateway")]
+    #[error("no kernel at `{program}` answered within {seconds} s (setting `launch.timeout`)")]
+    LateElsewhere {
+        /// Where kernels are.
+        program: String,
+        /// The bound.
+        seconds: f64,
     },
     /// A kernel that somebody else started does not answer.
     #[error("no kernel answers at `{}`", .file.display())]

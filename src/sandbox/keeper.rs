@@ -103,6 +103,9 @@ impl Keeper {
                 Some(restart) = self.restarts.recv() => self.restart(restart).await,
                 (end, death) = idle_end(self.kernel.as_ref()) => {
                     tracing::warn!(session = %self.name, end, "an idle kernel is gone");
+                    if self.kernel.as_ref().is_some_and(|kernel| kernel.body.is_remote()) {
+                        self.news.push(format!("the kernel before was lost: {end}"));
+                    }
                     self.gone(death);
                 }
                 () = self.lodging.lost() => self.overtaken(),

@@ -90,6 +90,9 @@ pub struct Launcher {
     pub services: Vec<Arc<dyn Service>>,
     /// Counts them.
     pub census: Census,
+    /// Where kernels run instead of here.
+    #[cfg(feature = "gateway")]
+    pub gateway: Option<Arc<super::remote::Provisioner>>,
 }
 
 /// A kernel that answers.
@@ -204,6 +207,14 @@ impl Facts {
 }
 
 impl Launcher {
+    /// Whether kernels run somewhere else.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        #[cfg(feature = "gateway")]
+        return self.gateway.is_some();
+        #[cfg(not(feature = "gateway"))]
+        false
+    }
+
     /// Starts a kernel, as it is wished.
     pub(super) async fn start_anew(&self, wish: &Wish<'_>) -> Result<Kernel, LaunchError> {
         let name = match wish.from {
@@ -222,6 +233,10 @@ impl Launcher {
         name: Option<&String>,
         wish: &Wish<'_>,
     ) -> Result<Kernel, LaunchError> {
+        #[cfg(feature = "gateway")]
+        if let Some(gateway) = &self.gateway {
+            return self.start_at(gateway, name, wish).await;
+        }
         let Wish { workspace, says, .. } = *wish;
         let place = self.room.place()?;
         let program = match self.spec(name)? {
@@ -372,8 +387,12 @@ impl Kernel {
         }
     }
 
-    /// The process asked to go, or killed when it does not go at once.
+    /// The process asked to go, or killed when it does not go at once. A gateway would start one anew that
+    /// goes by itself, so that it is asked.
     pub(super) async fn left(&self) -> jail::Exit {
+        if self.body.is_remote() {
+            return self.body.killed().await;
+        }
         self.client.shutdown();
         match tokio::time::timeout(LEAVING, self.body.exited()).await {
             Ok(exit) => exit,

@@ -33,6 +33,8 @@ mod reach;
 pub mod reaper;
 mod record;
 pub mod registry;
+#[cfg(feature = "gateway")]
+pub mod remote;
 pub mod room;
 pub mod run_folder;
 mod scribe;
@@ -133,7 +135,10 @@ impl Sandboxes {
 
     /// How those of that name and source are kept.
     fn keeping_of(&self, name: &SessionName, source: &Source) -> Option<Keeping> {
-        let others = self.unnamed.as_ref() != Some(name) && !matches!(source, Source::File(_));
+        let others = self.unnamed.as_ref() != Some(name)
+            && !matches!(source, Source::File(_))
+            // Nobody there would end a kernel that waits too long.
+            && !self.launcher.is_elsewhere();
         self.keeping.clone().filter(|_| others)
     }
 
@@ -349,7 +354,7 @@ impl Sandboxes {
             (keeping, self.closing.clone()),
             self.changes.clone(),
         );
-        if open.by_name.is_empty() && self.launcher.settings.pool > 0 {
+        if open.by_name.is_empty() && self.launcher.pools() {
             let (launcher, workspace) = (Arc::clone(&self.launcher), self.workspace.clone());
             open.tasks.spawn(pool::tend(launcher, workspace, self.closing.clone()));
         }

@@ -120,9 +120,14 @@ impl Ready {
 }
 
 impl Launcher {
+    /// Whether kernels are kept ready; not at a gateway.
+    pub(super) fn pools(&self) -> bool {
+        self.settings.pool > 0 && !self.is_elsewhere()
+    }
+
     /// A kernel as it is wished: one that is ready, or a fresh one.
     pub(super) async fn launch(&self, wish: &Wish<'_>) -> Result<Kernel, LaunchError> {
-        if !matches!(wish.from, Source::Settings) || self.settings.pool == 0 {
+        if !matches!(wish.from, Source::Settings) || !self.pools() {
             return self.start_anew(wish).await;
         }
         let kernel = match self.pool.take(wish.workspace) {

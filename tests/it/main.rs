@@ -18,6 +18,7 @@ mod config;
 mod database;
 mod export;
 mod first_start;
+mod gateway;
 mod guards;
 mod guest;
 mod hostile;

@@ -35,6 +35,7 @@ const STAIRS: &[(&str, &str)] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("rmcp", &["agent", "mcp"]),
     ("zeromq", &["kernel"]),
+    ("tokio_tungstenite", &["kernel"]),
     ("jupyter_protocol", &["kernel"]),
     ("rustix", &["jail"]),
     ("libc", &["jail"]),
@@ -44,12 +45,13 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("tower", &["agent", "guard", "mcp"]),
     ("sqlx", &["store"]),
-    // Two ways of HTTP: what kernels reach goes out through one, who calls husk comes in by the other.
-    ("hyper", &["mcp", "proxy"]),
-    ("hyper_util", &["mcp", "proxy"]),
-    ("http_body_util", &["mcp", "proxy"]),
+    // Three ways of HTTP: what kernels reach goes out through one, who calls husk comes in by the other, and
+    // gateways are asked for kernels.
+    ("hyper", &["kernel", "mcp", "proxy"]),
+    ("hyper_util", &["kernel", "mcp", "proxy"]),
+    ("http_body_util", &["kernel", "mcp", "proxy"]),
     ("axum", &["mcp"]),
-    ("tokio_rustls", &["mcp", "tenant", "tls"]),
+    ("tokio_rustls", &["kernel", "mcp", "tenant", "tls"]),
     ("redis", &["tenant"]),
     ("reqwest", &["llm"]),
     ("rustyline", &["cli"]),

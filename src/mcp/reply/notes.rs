@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    kernel::output::View,
+    jail::Exit,
+    kernel::{Seen, output::View},
     sandbox::{CellRun, Outcome, Status, Stopped},
 };
 
@@ -65,6 +66,21 @@ pub(super) fn of_outcome(outcome: &Outcome, lost: bool) -> Vec<String> {
     if let Some(why) = &outcome.unrecorded {
         notes.push(format!("not recorded in the notebook: {why}"));
     }
+    notes.extend(of_seen(outcome));
+    notes
+}
+
+/// About what of it was not seen.
+fn of_seen(outcome: &Outcome) -> Vec<String> {
+    let mut notes = Vec::new();
+    let seen = outcome.finished.as_ref().map_or(Seen::All, |finished| finished.seen);
+    if seen == Seen::Interrupted {
+        notes.push(
+            "the connection to the gateway broke meanwhile and was made anew: what the gateway did not \
+             keep of the output until then is missing"
+                .to_owned(),
+        );
+    }
     if outcome.finished.as_ref().is_some_and(|finished| finished.cut) {
         notes.push("the kernel did not tell the end of the output: some may be missing".to_owned());
     }
@@ -81,7 +97,9 @@ fn of_failure(outcome: &Outcome) -> Option<&'static str> {
 fn death(outcome: &Outcome) -> String {
     let Some(exit) = outcome.exit else { return "the kernel died".to_owned() };
     match &outcome.cause {
-        Some(cause) if outcome.foreign => format!("the kernel is gone: {cause}"),
+        Some(cause) if outcome.foreign || exit == Exit::Elsewhere => {
+            format!("the kernel is gone: {cause}")
+        }
         Some(cause) => format!("the kernel was ended: {cause}"),
         None => format!("the kernel died: {exit}, {}", exit.meaning()),
     }

@@ -186,7 +186,8 @@ fn a_key_like_no_other_is_told_the_keys_beside_it() {
         "colour = 3",
         "1:1: unknown key `colour`; known here: connection_file, data_dir, kernel, log, python, session, \
          workspace, [audit], [breaker], [cells], [dedup], [dedup.notebook_inspect], [dedup.notebook_run_cell], \
-         [http], [http.oauth], [launch], [limits], [limits.session], [notebook], [output], [sandbox], [sessions], [store], [tenant], [wire]",
+         [gateway], [http], [http.oauth], [launch], [limits], [limits.session], [notebook], [output], [sandbox], [sessions], \
+         [store], [tenant], [wire]",
     );
 }
 
@@ -249,8 +250,8 @@ fn all_faults_of_all_sources_are_shown_together_in_order() {
         .env("HUSK_KERNL", "ir")
         .flag("--timeout", "cells.timeout", "-5");
     let known = "connection_file, data_dir, kernel, log, python, session, workspace, [audit], [breaker], [cells], [dedup], \
-                 [dedup.notebook_inspect], [dedup.notebook_run_cell], [http], [http.oauth], [launch], [limits], [limits.session], \
-                 [notebook], [output], [sandbox], [sessions], [store], [tenant], [wire]";
+                 [dedup.notebook_inspect], [dedup.notebook_run_cell], [gateway], [http], [http.oauth], [launch], [limits], \
+                 [limits.session], [notebook], [output], [sandbox], [sessions], [store], [tenant], [wire]";
     let expected = [
         "8 faults in the settings:",
         "  ROOT/user/husk/husk.toml:1:7: `log` must be a text in quotes, not 3",

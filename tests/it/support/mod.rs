@@ -24,6 +24,12 @@ pub(crate) fn kernels() -> PathBuf {
     given.unwrap_or_else(|| repository().join("target/test-kernels"))
 }
 
+/// A Python environment with gateways for kernels, which `tests/run` makes.
+pub(crate) fn servers() -> PathBuf {
+    let given = std::env::var_os("HUSK_TEST_SERVERS").map(PathBuf::from);
+    given.unwrap_or_else(|| repository().join("target/test-servers"))
+}
+
 /// Where this package is.
 pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -1,0 +1,109 @@
+//! Kernels at a gateway that end, gateways that go, and husks that are killed.
+
+use serde_json::json;
+
+use super::server::{Gateway, Kind};
+use crate::support::host::Host;
+
+#[test]
+fn a_kernel_that_dies_at_its_gateway_is_told_and_replaced() {
+    for kind in [Kind::JupyterServer, Kind::KernelGateway] {
+        let gateway = Gateway::start(kind);
+        let mut host = gateway.host();
+        host.ok("radius = 2");
+        let died = host.cell("print('going down', flush=True); import os; os._exit(7)");
+        assert_eq!(died.status(), "kernel_died", "{kind:?}: {died:?}");
+        assert!(died.text().starts_with("going down\n"), "{kind:?}: {died:?}");
+        let told = "the kernel is gone: its gateway says that it died";
+        assert!(died.text().contains(told), "{kind:?}: {died:?}");
+        assert_eq!(died.structured()["state_lost"], true);
+        let next = host.cell("'radius' in globals()");
+        assert!(next.text().starts_with("False[this is a fresh kernel"), "{kind:?}: {next:?}");
+        // The one that the gateway started in its place is ended.
+        drop(host);
+        assert_eq!(gateway.kernels(), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_kernel_that_somebody_ends_at_the_gateway_is_told_with_the_next_cell() {
+    let gateway = Gateway::start(Kind::JupyterServer);
+    let mut host = gateway.host();
+    host.ok("x = 1");
+    let [kernel] = gateway.kernels().try_into().unwrap();
+    gateway.ask(&format!("DELETE /api/kernels/{kernel}"));
+    // Until husk has heard of it.
+    let state = |host: &mut Host| {
+        host.tool("sandbox_status", json!({})).structured()["sessions"][0]["state"].clone()
+    };
+    while state(&mut host) == "idle" {}
+    let next = host.cell("'x' in globals()");
+    assert!(next.text().starts_with("False["), "{next:?}");
+    assert!(next.text().contains("somebody ended it at its gateway"), "{next:?}");
+    // The same while a cell runs.
+    let running = host.begin_cell("import time; time.sleep(1000)");
+    let [kernel] = gateway.kernels().try_into().unwrap();
+    gateway.ask(&format!("DELETE /api/kernels/{kernel}"));
+    let ended = host.result(running);
+    assert_eq!(ended.status(), "kernel_died", "{ended:?}");
+}
+
+#[test]
+fn a_gateway_that_is_started_anew_has_lost_its_kernels_and_that_is_told() {
+    let mut gateway = Gateway::start(Kind::JupyterServer);
+    let mut host = gateway.host();
+    host.ok("x = 1");
+    let running = host.begin_cell("import time; time.sleep(1000)");
+    gateway.kill();
+    gateway.begin();
+    let ended = host.result(running);
+    assert_eq!(ended.status(), "kernel_died", "{ended:?}");
+    assert!(ended.text().contains("knows the kernel no more"), "{ended:?}");
+    let next = host.cell("'x' in globals()");
+    assert!(next.text().starts_with("False[this is a fresh kernel"), "{next:?}");
+}
+
+#[test]
+fn a_gateway_that_is_away_is_told_and_used_once_it_is_there() {
+    let mut gateway = Gateway::absent(Kind::JupyterServer, &[]);
+    let mut host = gateway.host();
+    let away = host.cell("1");
+    assert_eq!(away.structured()["denied"]["code"], "kernel_start_failed", "{away:?}");
+    assert!(away.text().contains("cannot reach the gateway at `http://127.0.0.1:"), "{away:?}");
+    gateway.begin();
+    assert_eq!(host.ok("6 * 7"), "42");
+    // It goes in the middle of a cell, and does not come back.
+    let mut hasty = gateway.launch(None, &[("HUSK_GATEWAY_PATIENCE", "1")]);
+    hasty.initialize("2025-11-25");
+    let running = hasty.begin_cell("import time; time.sleep(1000)");
+    gateway.kill();
+    let ended = hasty.result(running);
+    assert_eq!(ended.status(), "kernel_died", "{ended:?}");
+    assert!(ended.text().contains("cannot reach the gateway"), "{ended:?}");
+}
+
+#[test]
+fn what_a_killed_husk_has_left_at_the_gateway_is_ended_by_the_next() {
+    let gateway = Gateway::start(Kind::JupyterServer);
+    let data = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut host: Host = gateway.launch(Some(data.path()), &[]);
+        host.initialize("2025-11-25");
+        host
+    };
+    let mut first = start();
+    first.ok("x = 1");
+    first.tool("notebook_run_cell", json!({ "code": "1", "session": "named" }));
+    let left = gateway.kernels();
+    assert_eq!(left.len(), 2);
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let mut second = start();
+    second.ok("1");
+    for _ in &left {
+        gateway.says(|line| {
+            line.contains("Kernel shutdown") && left.iter().any(|id| line.contains(id.as_str()))
+        });
+    }
+    assert_eq!(gateway.kernels().len(), 1);
+}
