@@ -71,6 +71,10 @@ fn unheeded(config: &Config) -> Vec<String> {
     if config.tenant.redis_url.is_some() {
         keys.push("`tenant.redis_url`".to_owned());
     }
+    // Each server has kernels of its own there: a session is not the same on all.
+    if config.store.url.is_some() {
+        keys.push("`store.url`".to_owned());
+    }
     keys
 }
 

@@ -69,13 +69,8 @@ impl Services {
     }
 
     /// The user of a server that asks nobody: this one of this machine, for Redis may have others.
-#[cfg(feature = "gateway")]
-use crate::sandbox::remote::Provisioner;
-use crate::{
-    config::Config,
-    jail,
-    sandbox::{launch::Launcher, service::Service},
-};
+    pub(super) fn of_this_user(&self) -> Given {
+        self.of(&format!("local:{}:{}", jail::host_name(), jail::user_id()))
     }
 
     /// Takes back what kernels had that have ended.

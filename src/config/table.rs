@@ -75,9 +75,11 @@ pub(super) fn showable(key: &str, value: &toml::Value) -> toml::Value {
         }
         _ => return value.clone(),
     };
-    let one = |value: &toml::Value| value.as_str().map_or_else(|| HIDDEN.to_owned(), shown).into();
+    let one = |value: &toml::Value| {
+        toml::Value::from(value.as_str().map_or_else(|| HIDDEN.to_owned(), shown))
+    };
     match value {
-        toml::Value::Array(all) => all.iter().map(one).collect(),
+        toml::Value::Array(all) => toml::Value::Array(all.iter().map(one).collect()),
         value => one(value),
     }
 }
