@@ -88,6 +88,8 @@ fn a_connection_that_is_cut_is_made_anew_and_nothing_is_lost() {
          open({printed:?}, 'w').close()\nopen({ends:?}).read()\nkept = 'kept'"
     ));
     way.cut();
+    // Until the server has noticed, what the kernel says goes into the connection that is no more.
+    gateway.says(|line| line.contains("Starting buffering"));
     drop(std::fs::File::options().write(true).open(&cut).unwrap());
     // Opening it waits for the cell.
     drop(std::fs::File::open(&printed).unwrap());
