@@ -1,8 +1,9 @@
 //! Where the store is, and how it is waited for.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::StoreError;
 use crate::base::secret::Secret;
@@ -30,12 +31,13 @@ const TIMEOUTS: std::ops::RangeInclusive<f64> = 0.1..=600.0;
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 1..=1000;
 
 /// Where what outlives a server is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// PostgreSQL database that all servers share which serve the same sessions, such as
     /// `postgres://husk@db.example.com/husk?sslmode=verify-full`; needs a husk with the feature
     /// `postgres`. Unset means `husk.sqlite` in the data folder, for the servers of one machine.
+    #[schemars(with = "Option<String>")]
     pub url: Option<Url>,
     /// Seconds that a call waits for the store.
     pub timeout: f64,
@@ -90,7 +92,8 @@ impl Settings {
 }
 
 /// Where a PostgreSQL database is. What shows it leaves its password out.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Url(Secret);
 
 impl Url {
@@ -172,29 +175,9 @@ impl fmt::Debug for Url {
     }
 }
 
-impl<'de> Deserialize<'de> for Url {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self::new(String::deserialize(from)?))
-    }
-}
-
 impl Serialize for Url {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
-    }
-}
-
-impl schemars::JsonSchema for Url {
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        String::json_schema(generator)
     }
 }
 

@@ -14,9 +14,11 @@ pub struct Settings {
     /// Redis 7 or newer, by an account that may make others, such as
     /// `rediss://admin:PASSWORD@redis.example.com`; each kernel then finds an account of its user's in
     /// `REDIS_URL`. Needs a husk with the feature `redis`.
+    #[schemars(with = "Option<String>")]
     pub redis_url: Option<Address>,
     /// Addresses of further nodes of a replicated Redis: rules are not replicated, and each node gets
     /// them.
+    #[schemars(with = "Vec<String>")]
     pub redis_nodes: Vec<Address>,
     /// Certificates (PEM) of whom to trust for `rediss://`, a path as for `workspace`; unset means whom
     /// the system trusts.

@@ -15,8 +15,10 @@ pub struct Settings {
     /// Address of a Jupyter Server, Kernel Gateway or Enterprise Gateway where kernels run instead of
     /// here, such as `https://jupyter.example.com/base`. What keeps cells apart there is its business:
     /// takes `sandbox.isolation = "none"`.
+    #[schemars(with = "Option<String>")]
     pub url: Option<Address>,
     /// The gateway's token; better in the variable, or in your own `husk.toml`, than in a flag.
+    #[schemars(with = "Option<String>")]
     pub token: Option<Secret>,
     /// Certificates (PEM) of whom to trust for `https://`, a path as for `workspace`; unset means whom
     /// the system trusts.
