@@ -12,7 +12,8 @@ use std::{
 
 use super::{
     body::Body,
-    launch::{Facts, Kernel, LaunchError, Launcher},
+    facts::Facts,
+    launch::{Kernel, LaunchError, Launcher},
     room::Place,
     run_folder::Run,
 };

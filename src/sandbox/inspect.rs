@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{cell::CellRun, launch::Facts};
+use super::{cell::CellRun, facts::Facts};
 use crate::kernel::{Info, Line, Request, peek};
 
 /// What husk knows of the kernel that it asks.

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use super::{
     LaunchSettings, SessionSettings, Source,
     body::Body,
     census::Census,
+    facts::Facts,
     isolate::{self, Tried},
     left::{self, Place},
     plan::{Plan, Program},
@@ -36,13 +37,13 @@ use crate::{
     base::{ids::SessionName, trace_context::TraceContext},
     jail::{self, Process, choose::Choice},
     kernel::{
-        Client, Info,
+        Client,
         connection::{Connection, Wire},
         journal::Journal,
         output, relay,
     },
     notebook::record,
-    proxy::{self, Proxy},
+    proxy::Proxy,
 };
 
 /// How long a kernel that is asked to end may take.
@@ -162,46 +163,6 @@ impl Claim<'_> {
                 jail::fault_point("placed");
                 Ok(())
             }
-        }
-    }
-}
-
-/// What is known of a kernel that runs.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// For example `ipython 9.18.1`.
-    pub kernel: String,
-    /// For example `python 3.11.7`.
-    pub language: String,
-    /// The program that runs it.
-    pub program: PathBuf,
-    /// Its process id, where husk started it.
-    pub pid: Option<u32>,
-    /// Its init's process id.
-    pub init_pid: Option<i32>,
-    /// What holds it, where husk started it.
-    pub isolation: Option<Arc<jail::Report>>,
-    /// What its proxy has refused, where it has one.
-    pub refused: Option<Arc<proxy::Record>>,
-    /// Optional features that it says it has, for example `kernel subshells`.
-    pub features: Vec<String>,
-    /// When it answered first.
-    pub started: SystemTime,
-}
-
-impl Facts {
-    /// What a kernel says of itself, and what it was started by.
-    pub(super) fn of(info: &Info, program: PathBuf) -> Self {
-        Self {
-            kernel: format!("{} {}", info.implementation, info.version),
-            language: format!("{} {}", info.language, info.language_version).trim().to_owned(),
-            program,
-            pid: None,
-            init_pid: None,
-            isolation: None,
-            refused: None,
-            features: info.features.clone(),
-            started: SystemTime::now(),
         }
     }
 }

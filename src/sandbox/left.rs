@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     body::Body,
+    facts::Facts,
     isolate,
-    launch::{Facts, Hold, Kernel, LaunchError, Launcher},
+    launch::{Hold, Kernel, LaunchError, Launcher},
     run_folder::Run,
     servers::{self, Site},
     service::{Gifts, NotGiven},

@@ -15,6 +15,7 @@ mod clock;
 mod course;
 mod elsewhere;
 mod error;
+pub mod facts;
 mod failure;
 mod inspect;
 pub mod isolate;

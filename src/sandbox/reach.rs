@@ -3,7 +3,7 @@
 //! What the kernel's proxy has refused is known; of a program that does not ask the proxy only its
 //! complaint is.
 
-use super::launch::Facts;
+use super::facts::Facts;
 use crate::kernel::event::Failure;
 
 /// Hosts that one answer tells of.

@@ -8,13 +8,7 @@ use std::{
 
 use tokio::sync::{broadcast, watch};
 
-use super::{
-    Change,
-    cell::CellRun,
-    inspect::Asked,
-    launch::{Facts, Launcher},
-    state::State,
-};
+use super::{Change, cell::CellRun, facts::Facts, inspect::Asked, launch::Launcher, state::State};
 use crate::{
     base::ids::SessionName,
     jail::Usage,

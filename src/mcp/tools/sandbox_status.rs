@@ -11,7 +11,7 @@ use crate::{
     guard::{Denial, Policy, Repeats},
     jail::Report,
     mcp::{Call, Context, LOOKING, identity::Likeness, reply::Reply},
-    sandbox::{Snapshot, launch::Facts, state::State},
+    sandbox::{Snapshot, facts::Facts, state::State},
 };
 
 /// The tool.

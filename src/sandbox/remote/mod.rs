@@ -22,7 +22,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::Body,
-    launch::{Facts, Kernel, LaunchError, Launcher, Wish},
+    facts::Facts,
+    launch::{Kernel, LaunchError, Launcher, Wish},
     run_folder::Run,
     servers::NoServer,
     service::Gifts,
