@@ -8,6 +8,7 @@
 
 mod engine;
 mod error;
+mod news;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sessions;

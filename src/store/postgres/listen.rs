@@ -8,9 +8,10 @@ use std::{sync::Arc, time::Duration};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::{
     sync::{Notify, watch},
-    task::JoinHandle,
     time::timeout,
 };
+
+use crate::store::news::News;
 
 /// What the tables notify (`schema.rs`).
 const CHANNEL: &str = "husk_session";
@@ -19,40 +20,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long nothing may come before it is asked whether the connection lives.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// The task that listens; it ends when the last clone is dropped.
-#[derive(Debug, Clone)]
-pub(super) struct Listener(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    commits: watch::Sender<u64>,
-    wanted: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Listener {
-    pub(super) fn new(options: PgConnectOptions, patience: Duration) -> Self {
-        let (commits, wanted) = (watch::Sender::new(0), Arc::new(Notify::new()));
-        let task = tokio::spawn(listen(options, patience, commits.clone(), Arc::clone(&wanted)));
-        Self(Arc::new(Inner { commits, wanted, task }))
-    }
-
-    /// Changes with each notification from here on.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
-        let commits = self.0.commits.subscribe();
-        self.0.wanted.notify_one();
-        commits
-    }
-
-    pub(super) fn close(&self) {
-        self.0.task.abort();
-    }
+/// Told by a task that listens.
+pub(super) fn news(options: PgConnectOptions, patience: Duration) -> News {
+    News::of(move |commits, wanted| listen(options, patience, commits, wanted))
 }
 
 async fn listen(

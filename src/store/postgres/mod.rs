@@ -24,12 +24,12 @@ pub use error::PostgresError;
 use super::{
     Settings, StoreError, UsageChanges,
     engine::{Access, Read, Value, bound, columns_of, plain},
+    news::News,
     settings::Url,
     signed,
     statements::{FORGET_ARRIVALS, FORGET_MINUTES, Statements, columns, free, statements, step},
     steps,
 };
-use listen::Listener;
 
 /// A connection that was not used for so long is asked whether it lives before it is used.
 const STALE: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(super) struct Postgres {
     shown: Arc<str>,
     patience: Duration,
     pub(super) pool: PgPool,
-    listener: Listener,
+    news: News,
 }
 
 /// How to connect, from the settings.
@@ -74,7 +74,7 @@ pub(super) async fn open(url: &Url, settings: &Settings) -> Result<Postgres, Sto
     let options = options(url).map_err(failed)?;
     let postgres = Postgres {
         pool: pool(settings.connections, patience, options.clone()),
-        listener: Listener::new(options, patience),
+        news: listen::news(options, patience),
         patience,
         shown,
     };
@@ -223,12 +223,12 @@ impl Postgres {
     }
 
     pub(super) fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.listener.subscribe()
+        self.news.subscribe()
     }
 
     /// Closes the connections, when those in use are done or patience is over.
     pub(super) async fn close(&self) {
-        self.listener.close();
+        self.news.close();
         if timeout(self.patience, self.pool.close()).await.is_err() {
             tracing::debug!(database = %self.shown, "a connection to the store was not closed");
         }

@@ -20,6 +20,7 @@ pub(super) use open::open;
 use super::{
     StoreError, UsageChanges,
     engine::{Access, Read, Value, bound, columns_of},
+    news::News,
     statements::{FORGET_ARRIVALS, FORGET_MINUTES, Statements, columns, free, statements, step},
 };
 
@@ -39,7 +40,7 @@ pub(super) struct Sqlite {
     pub(super) patience: Duration,
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
-    watcher: watch::Watcher,
+    news: News,
 }
 
 impl Sqlite {
@@ -87,7 +88,7 @@ impl Sqlite {
     }
 
     pub(super) fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.watcher.subscribe()
+        self.news.subscribe()
     }
 
     /// Closes the connections, when those in use are done, and folds the write-ahead log into the

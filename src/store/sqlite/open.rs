@@ -16,7 +16,7 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{Sqlite, schema, watch::Watcher};
+use super::{Sqlite, schema, watch};
 use crate::store::{NetworkOf, StoreError, error, steps};
 
 /// The file's name in the data folder.
@@ -49,7 +49,7 @@ pub(in crate::store) async fn open(
         file,
         patience,
         writer: pool(1, patience, options),
-        watcher: Watcher::new(reading.clone()),
+        news: watch::news(reading.clone()),
         readers: pool(READERS, patience, reading),
     })
 }

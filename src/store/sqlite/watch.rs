@@ -6,46 +6,18 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{Notify, watch};
+
+use crate::store::news::News;
 
 /// Between two looks.
 const LOOKS: Duration = Duration::from_millis(5);
 /// After a look that failed: who waits looks for itself meanwhile.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// The task that looks; it ends when the last clone is dropped.
-#[derive(Debug, Clone)]
-pub(super) struct Watcher(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    commits: watch::Sender<u64>,
-    wanted: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Watcher {
-    pub(super) fn new(options: SqliteConnectOptions) -> Self {
-        let (commits, wanted) = (watch::Sender::new(0), Arc::new(Notify::new()));
-        let task = tokio::spawn(look(options, commits.clone(), Arc::clone(&wanted)));
-        Self(Arc::new(Inner { commits, wanted, task }))
-    }
-
-    /// Changes after each commit from here on.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
-        let commits = self.0.commits.subscribe();
-        self.0.wanted.notify_one();
-        commits
-    }
+/// Told by a task that looks.
+pub(super) fn news(options: SqliteConnectOptions) -> News {
+    News::of(move |commits, wanted| look(options, commits, wanted))
 }
 
 async fn look(options: SqliteConnectOptions, commits: watch::Sender<u64>, wanted: Arc<Notify>) {
