@@ -15,8 +15,8 @@
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
 //! | 3 surfaces | [`mcp`], `agent` (feature `agent`), [`tenant`] |
 //! | 2 assemblies | [`sandbox`], [`notebook`], `llm` (feature `agent`) |
-//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`], `tls` |
-//! | 0 base | [`base`] |
+//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`] |
+//! | 0 base | [`base`], `tls` |
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq`,
 //! `jupyter-protocol` and `tokio-tungstenite` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
@@ -99,5 +99,5 @@ pub mod schema;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
-#[cfg(any(feature = "http", feature = "redis", feature = "gateway"))]
+#[cfg(any(feature = "http", feature = "redis", feature = "gateway", feature = "postgres"))]
 pub mod tls;

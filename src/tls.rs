@@ -1,6 +1,7 @@
-//! Floor 1: TLS, and whom a client trusts.
+//! Floor 0: TLS, whom a client trusts, and why it does not trust somebody.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -8,7 +9,7 @@ use std::{
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        self, ClientConfig, RootCertStore,
+        self, CertificateError, ClientConfig, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, pem, pem::PemObject},
     },
@@ -67,4 +68,103 @@ pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
     let all = CertificateDer::pem_file_iter(file).map_err(failed)?;
     let all = all.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     if all.is_empty() { Err(TlsError::Empty(file.to_owned())) } else { Ok(all) }
+}
+
+/// Why a server is not spoken to over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// Nobody whom husk trusts has issued its certificate.
+    Issuer,
+    /// It is another one's.
+    Name,
+    /// It is not valid yet, or no more.
+    Time,
+    /// It is that of an authority, not of a server.
+    Authority,
+    /// Something else is wrong with it.
+    Certificate,
+    /// It speaks no TLS, or none that husk does.
+    NoTls,
+}
+
+impl Distrust {
+    /// What it is, where it is the reason of a connection's failure.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        let rustls::Error::InvalidCertificate(certificate) = error else {
+            return Some(Self::NoTls);
+        };
+        Some(match certificate {
+            // With another key than that of the authority that has the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::Issuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::Name
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Self::Time,
+            // The crate that says so is none of ours.
+            other if format!("{other:?}").contains("CaUsedAsEndEntity") => Self::Authority,
+            _ => Self::Certificate,
+        })
+    }
+
+    /// The same in words, with the way out: the setting that says whom to trust, and the one that says
+    /// where the server is.
+    #[must_use]
+    pub fn told(self, authorities: &str, address: &str) -> String {
+        let (what, cure) = match self {
+            Self::Issuer => (
+                "nobody whom husk trusts has issued its certificate",
+                format!("name who has, as a PEM file, in {authorities}"),
+            ),
+            Self::Name => (
+                "its certificate is another one's",
+                format!("write a name that it is for into {address}"),
+            ),
+            Self::Time => (
+                "its certificate is not valid at this time",
+                "have it renewed, or set this machine's clock".to_owned(),
+            ),
+            Self::Authority => (
+                "it shows the certificate of an authority",
+                "give it one of a server (`openssl req -x509` makes one with `-addext \
+                 basicConstraints=critical,CA:FALSE`)"
+                    .to_owned(),
+            ),
+            Self::Certificate => {
+                ("its certificate cannot be taken", "give it one of a server".to_owned())
+            }
+            Self::NoTls => {
+                ("it does not speak TLS", format!("turn it on there, or mend {address}"))
+            }
+        };
+        format!("{what}; {cure}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_server_is_not_trusted_is_told_apart_from_why_it_is_not_there() {
+        let check = |error: rustls::Error, expected: Distrust| {
+            let told = format!("{error}");
+            let error = io::Error::new(io::ErrorKind::InvalidData, error);
+            assert_eq!(Distrust::of(&error), Some(expected), "{told}");
+        };
+        let certificate = rustls::Error::InvalidCertificate;
+        check(certificate(CertificateError::UnknownIssuer), Distrust::Issuer);
+        check(certificate(CertificateError::BadSignature), Distrust::Issuer);
+        check(certificate(CertificateError::NotValidForName), Distrust::Name);
+        check(certificate(CertificateError::Expired), Distrust::Time);
+        check(certificate(CertificateError::NotValidYet), Distrust::Time);
+        check(certificate(CertificateError::Revoked), Distrust::Certificate);
+        check(rustls::InvalidMessage::InvalidContentType.into(), Distrust::NoTls);
+        assert_eq!(Distrust::of(&io::ErrorKind::ConnectionRefused.into()), None);
+        assert_eq!(Distrust::of(&io::Error::other("something")), None);
+    }
 }

@@ -109,6 +109,14 @@ impl Url {
         self.0.reveal()
     }
 
+    /// What the address says under that name.
+    #[cfg(feature = "postgres")]
+    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+        let url = url::Url::parse(self.reveal()).ok()?;
+        let told = url.query_pairs().filter(|(key, _)| key == name);
+        told.last().map(|(_, value)| value.into_owned())
+    }
+
     /// A text that may be such an address, as it may be shown.
     #[must_use]
     pub fn shown(text: &str) -> String {
@@ -148,9 +156,8 @@ impl Url {
             return Some(format!("knows no `{key}`; known: {}", PARAMETERS.join(", ")));
         }
         #[cfg(feature = "postgres")]
-        if let Err(error) = super::postgres::options(self) {
-            return Some(format!("cannot be read: {error}"));
-        }
+        return super::postgres::address::fault(self);
+        #[cfg(not(feature = "postgres"))]
         None
     }
 }

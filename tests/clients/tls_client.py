@@ -1,4 +1,4 @@
-"""Makes a certificate for `localhost` (tls_client.py make FOLDER), or asks a server that has it (tls_client.py ask
+"""Makes certificates for `localhost` (tls_client.py make FOLDER), or asks a server that has it (tls_client.py ask
 FOLDER PORT), trusting that certificate alone."""
 
 import datetime
@@ -13,15 +13,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def make(folder):
-    """An authority (ca.pem), and the certificate that it gives (cert.pem, key.pem)."""
+    """An authority (ca.pem), the certificate that it gives (cert.pem, key.pem), and one that the same key gives to
+    itself as an authority (own.pem)."""
     authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer, subject = named("an authority of a test"), named("localhost")
     is_ca = x509.BasicConstraints(ca=True, path_length=None)
     host = x509.SubjectAlternativeName([x509.DNSName("localhost")])
     root = certificate(issuer, issuer, authority.public_key()).add_extension(is_ca, critical=True)
     leaf = certificate(issuer, subject, own.public_key()).add_extension(host, critical=False)
-    for name, made in [("ca.pem", root), ("cert.pem", leaf)]:
-        signed = made.sign(authority, hashes.SHA256())
+    alone = certificate(subject, subject, own.public_key()).add_extension(is_ca, critical=True)
+    alone = alone.add_extension(host, critical=False)
+    for name, made, by in [("ca.pem", root, authority), ("cert.pem", leaf, authority), ("own.pem", alone, own)]:
+        signed = made.sign(by, hashes.SHA256())
         (folder / name).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     pkcs8 = serialization.PrivateFormat.PKCS8
     secret = own.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption())

@@ -4,6 +4,8 @@ use std::io;
 
 use hyper::StatusCode;
 
+use crate::tls::Distrust;
+
 /// How much of a gateway's own words is told, in characters.
 const LONGEST: usize = 300;
 
@@ -17,6 +19,16 @@ pub enum GatewayError {
     Reach {
         /// Its address.
         url: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It is not the one that it should be.
+    #[error("the gateway at `{url}` is not trusted: {}", .why.told("`gateway.ca`", "`gateway.url`"))]
+    Untrusted {
+        /// Its address.
+        url: String,
+        /// What is wrong with it.
+        why: Distrust,
         /// The cause.
         source: io::Error,
     },
@@ -70,6 +82,14 @@ pub enum GatewayError {
 }
 
 impl GatewayError {
+    /// What it is that there is no connection.
+    pub(super) fn unreached(url: String, source: io::Error) -> Self {
+        match Distrust::of(&source) {
+            Some(why) => Self::Untrusted { url, why, source },
+            None => Self::Reach { url, source },
+        }
+    }
+
     /// What an answer of that status is.
     pub(super) fn of(url: String, asked: &str, status: StatusCode, body: &[u8]) -> Self {
         match status {
@@ -85,7 +105,7 @@ impl GatewayError {
         match self {
             Self::Reach { .. } | Self::Late { .. } | Self::NoGateway { .. } => true,
             Self::Answer { status, .. } => status.is_server_error(),
-            Self::Denied { .. } | Self::Unknown(_) => false,
+            Self::Untrusted { .. } | Self::Denied { .. } | Self::Unknown(_) => false,
         }
     }
 }
@@ -95,7 +115,9 @@ fn said(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let told = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => {
-            let word = |name: &str| value.get(name).and_then(|text| text.as_str());
+            let word = |name: &str| {
+                value.get(name).and_then(|text| text.as_str()).filter(|text| !text.is_empty())
+            };
             word("message").or_else(|| word("reason")).unwrap_or_default().to_owned()
         }
         Err(_) if text.contains('<') => String::new(),
@@ -118,6 +140,10 @@ mod tests {
         let check = |body: &str, expected: &str| assert_eq!(said(body.as_bytes()), expected);
         check(r#"{"message": "no such\nkernel", "reason": null}"#, "no such kernel");
         check(r#"{"message": null, "reason": "Not Found"}"#, "Not Found");
+        check(
+            r#"{"message": "", "reason": "User 'root' is not authorized"}"#,
+            "User 'root' is not authorized",
+        );
         check("<html><body>Bad Gateway</body></html>", "");
         check("upstream is away\u{7}", "upstream is away");
     }

@@ -157,8 +157,8 @@ impl Gateway {
 
     /// A connection to it.
     pub(super) async fn connection(&self) -> Result<Stream, GatewayError> {
-        let reach = |source| GatewayError::Reach { url: self.url().to_owned(), source };
-        Stream::open(&self.base, self.tls.as_ref()).await.map_err(reach)
+        let opened = Stream::open(&self.base, self.tls.as_ref()).await;
+        opened.map_err(|source| GatewayError::unreached(self.url().to_owned(), source))
     }
 
     /// The address of a kernel's WebSocket, and what authorizes.

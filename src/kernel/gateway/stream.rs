@@ -9,14 +9,23 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{self, pki_types::ServerName},
+};
 use url::Url;
+
+/// How long a server may take to answer TLS's first word. A Jupyter Server without TLS never does.
+const GREETING: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 pub(super) enum Stream {
@@ -35,7 +44,13 @@ impl Stream {
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return Ok(Self::Plain(Quick(stream))) };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| invalid())?;
-        Ok(Self::Tls(Box::new(tls.connect(name, Quick(stream)).await?)))
+        let greeted = timeout(GREETING, tls.connect(name, Quick(stream))).await;
+        let mute = |_| {
+            let seconds = GREETING.as_secs();
+            let why = format!("it does not answer TLS's first word within {seconds} s");
+            io::Error::new(io::ErrorKind::TimedOut, rustls::Error::General(why))
+        };
+        Ok(Self::Tls(Box::new(greeted.map_err(mute)??)))
     }
 }
 

@@ -1,8 +1,13 @@
 //! What can be wrong with a database: each with its address (never its password) and a way out.
 
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 use sqlx::migrate::MigrateError;
+
+use crate::tls::Distrust;
+
+/// What sqlx says of a server that speaks no TLS.
+const NO_TLS: &str = "server does not support TLS";
 
 /// The database cannot be reached, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,42 @@ pub enum PostgresError {
         database: String,
         /// How long husk waited.
         waited: Duration,
+    },
+    /// It is not the one that it should be.
+    #[error(
+        "PostgreSQL at `{database}` is not trusted: {}",
+        .why.told("`sslrootcert` in `store.url`", "`store.url`")
+    )]
+    Untrusted {
+        /// Its address.
+        database: String,
+        /// What is wrong with it.
+        why: Distrust,
+        /// The cause.
+        source: sqlx::Error,
+    },
+    /// The address names a file that cannot be read.
+    #[error(
+        "cannot read `{}`, which `{parameter}` in `store.url` names; give the whole path of a PEM file",
+        path.display()
+    )]
+    File {
+        /// In the address.
+        parameter: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What is set cannot be used for TLS.
+    #[error(
+        "TLS to PostgreSQL at `{database}` cannot be set up; look at `sslrootcert`, `sslcert` and `sslkey` in `store.url`"
+    )]
+    Setup {
+        /// Its address.
+        database: String,
+        /// What is wrong.
+        source: sqlx::Error,
     },
     /// It lets nobody in under that name.
     #[error(
@@ -107,6 +148,9 @@ impl PostgresError {
         match self {
             Self::Unreachable { .. }
             | Self::Late { .. }
+            | Self::Untrusted { .. }
+            | Self::File { .. }
+            | Self::Setup { .. }
             | Self::Refused { .. }
             | Self::NoRights { .. }
             | Self::ReadOnly { .. }
@@ -130,9 +174,18 @@ impl PostgresError {
             sqlx::Error::PoolTimedOut => return Self::Late { database, waited },
             sqlx::Error::PoolClosed => return Self::Closed { database },
             sqlx::Error::Database(_) => {}
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
-                return Self::Unreachable { database, source };
+            sqlx::Error::Io(error) => {
+                return match Distrust::of(error) {
+                    Some(why) => Self::Untrusted { database, why, source },
+                    None => Self::Unreachable { database, source },
+                };
             }
+            // sqlx has no other word for it.
+            sqlx::Error::Tls(error) if error.to_string() == NO_TLS => {
+                return Self::Untrusted { database, why: Distrust::NoTls, source };
+            }
+            sqlx::Error::Tls(_) => return Self::Setup { database, source },
+            sqlx::Error::Protocol(_) => return Self::Unreachable { database, source },
             _ => return Self::Other { database, source },
         }
         let code = source.as_database_error().and_then(|error| error.code()).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! connection, so that one that hangs is never used again. What was given up may have been done all
 //! the same; the statements are such that doing them again tells.
 
+pub(super) mod address;
 mod error;
 mod listen;
 mod schema;
@@ -58,20 +59,12 @@ pub(super) struct Postgres {
     news: News,
 }
 
-/// How to connect, from the settings.
-pub(super) fn options(url: &Url) -> Result<PgConnectOptions, sqlx::Error> {
-    use sqlx::ConnectOptions;
-    let options: PgConnectOptions = url.reveal().parse()?;
-    let named = options.get_application_name().is_some();
-    let options = if named { options } else { options.application_name("husk") };
-    Ok(options.disable_statement_logging())
-}
-
 /// Connects, and brings the tables to this version's.
 pub(super) async fn open(url: &Url, settings: &Settings) -> Result<Postgres, StoreError> {
     let (shown, patience) = (Arc::<str>::from(url.to_string()), settings.patience());
     let failed = |error| StoreError::Postgres(PostgresError::of(&shown, patience, error));
-    let options = options(url).map_err(failed)?;
+    address::readable(url).map_err(StoreError::Postgres)?;
+    let options = address::options(url).map_err(failed)?;
     let postgres = Postgres {
         pool: pool(settings.connections, patience, options.clone()),
         news: listen::news(options, patience),

@@ -4,4 +4,5 @@ mod cells;
 mod lost;
 mod server;
 mod settings;
+mod tls;
 mod wire;

@@ -30,6 +30,13 @@ pub(crate) fn servers() -> PathBuf {
     given.unwrap_or_else(|| repository().join("target/test-servers"))
 }
 
+/// An authority (`ca.pem`) and a certificate for `localhost` by it (`cert.pem`, `key.pem`), in that folder.
+pub(crate) fn certificates(folder: &std::path::Path) {
+    let script = repository().join("tests/clients/tls_client.py");
+    let made = std::process::Command::new(python()).arg(script).arg("make").arg(folder).status();
+    assert!(made.unwrap().success());
+}
+
 /// Where this package is.
 pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

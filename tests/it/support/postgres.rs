@@ -27,16 +27,19 @@ use tokio::{
 /// Of its user, which is the owner of everything in it. No error and no log may show it.
 pub(crate) const PASSWORD: &str = "hunter2";
 
+/// PostgreSQL's own.
+pub(crate) const PORT: u16 = 5432;
+
 /// What the process does that holds the database: what it is told, line by line. When nobody can tell
 /// it more, it ends the database and takes everything away.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
-cd "$2" && export PATH="$1:$PATH" PGHOST="$2" PGUSER=husk PGPASSWORD="$3"
+cd "$2" && export PATH="$1:$PATH" PGHOST="$2" PGPORT="$5" PGUSER=husk PGPASSWORD="$3"
 # A short copy of the password for initdb.
 printf '%s' "$3" >pw && initdb -D data -U husk --pwfile pw -A scram-sha-256 --no-locale -E UTF8 --no-sync >log 2>&1 || cat log
 while read -r word name; do
   case $word in
-  start) pg_ctl -D data -l log -w -o "-c listen_addresses= -k '$2' -c shared_buffers=32MB -c max_connections=200 $4" start >>pg_ctl 2>&1 ;;
+  start) pg_ctl -D data -l log -w -o "-c listen_addresses= -k '$2' -c shared_buffers=32MB -c max_connections=200 -p $5 $4" start >>pg_ctl 2>&1 ;;
   stop) pg_ctl -D data -w -m fast stop >>pg_ctl 2>&1 ;;
   crash) pg_ctl -D data -w -m immediate stop >>pg_ctl 2>&1 ;;
   create) createdb "$name" ;;
@@ -49,6 +52,7 @@ cd / && rm -rf "$2"
 /// A database server.
 pub(crate) struct Cluster {
     folder: PathBuf,
+    port: u16,
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     /// Ends by itself when its standard input does.
     _keeper: Child,
@@ -69,16 +73,29 @@ impl Cluster {
 
     /// One for a test alone, with these options; nothing where there can be none, which is said.
     pub(crate) fn start(options: &str) -> Option<Self> {
+        Self::start_at(PORT, &[], |_| options.to_owned())
+    }
+
+    /// The same at that port, which is also part of its socket's name, by a command that is begun with
+    /// these words. `prepare` may put files into its folder, and tells its options.
+    pub(crate) fn start_at(
+        port: u16,
+        within: &[&str],
+        prepare: impl FnOnce(&Path) -> String,
+    ) -> Option<Self> {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("husk-pg-").tempdir_in("/tmp").unwrap();
         let folder = folder.keep();
-        let mut command = as_nobody_special(&folder);
-        command.args(["-c", KEEPER, "sh"]).args([&programs, &folder]).args([PASSWORD, options]);
+        let options = prepare(&folder);
+        let mut command = as_nobody_special(&folder, within);
+        command.args(["-c", KEEPER, "sh"]).args([&programs, &folder]);
+        command.args([PASSWORD, &options, &port.to_string()]);
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = keeper.stdin.take().unwrap();
         let stdout = BufReader::new(keeper.stdout.take().unwrap());
         let pipes = Mutex::new((stdin, stdout));
-        let cluster = Self { folder, pipes, _keeper: keeper, databases: AtomicUsize::new(0) };
+        let databases = AtomicUsize::new(0);
+        let cluster = Self { folder, port, pipes, _keeper: keeper, databases };
         cluster.tell("start");
         Some(cluster)
     }
@@ -106,7 +123,7 @@ impl Cluster {
     }
 
     fn socket(&self) -> PathBuf {
-        self.folder.join(".s.PGSQL.5432")
+        self.folder.join(format!(".s.PGSQL.{}", self.port))
     }
 }
 
@@ -131,16 +148,18 @@ fn programs() -> Option<PathBuf> {
     found
 }
 
-/// A shell as the user who is to own the folder: PostgreSQL refuses to be root.
-fn as_nobody_special(folder: &Path) -> Command {
+/// A shell, begun with these words, as the user who is to own the folder: PostgreSQL refuses to be root.
+fn as_nobody_special(folder: &Path, within: &[&str]) -> Command {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
-    if std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) != 0 {
-        return Command::new("sh");
+    let mut words = within.to_vec();
+    if std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0 {
+        let given = Command::new("chown").args(["-R", "postgres:"]).arg(folder).status().unwrap();
+        assert!(given.success(), "there is no user `postgres`");
+        words.extend(["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]);
     }
-    let given = Command::new("chown").arg("postgres:").arg(folder).status().unwrap();
-    assert!(given.success(), "there is no user `postgres`");
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "sh"]);
+    words.push("sh");
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     command
 }
 

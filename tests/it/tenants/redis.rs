@@ -12,7 +12,7 @@ use husk::{
 };
 use tempfile::TempDir;
 
-use crate::support::{python, repository};
+use crate::support::{certificates, python, repository};
 
 /// What takes longer never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,12 +34,7 @@ impl Redis {
     /// With these arguments more.
     pub(crate) fn start_with(args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let made = Command::new(python())
-            .arg(repository().join("tests/clients/tls_client.py"))
-            .arg("make")
-            .arg(folder.path())
-            .status();
-        assert!(made.unwrap().success());
+        certificates(folder.path());
         let accounts = format!("user default off\nuser admin on >{ADMIN} ~* &* +@all\n");
         std::fs::write(folder.path().join("users.acl"), accounts).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
