@@ -1,6 +1,7 @@
 //! Servers that share a PostgreSQL database: what each of them answers, and what happens when the
 //! database, or the way to it, is gone for a while.
 
+mod partition;
 mod tls;
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
