@@ -36,7 +36,10 @@ pub enum NoGateway {
 }
 
 /// The gateway of the settings; none where they name none.
-pub(super) fn open(config: &Config) -> Result<Option<Arc<Provisioner>>, AppError> {
+///
+/// # Errors
+/// [`AppError::Gateway`], where it cannot be used with those settings.
+pub fn open(config: &Config) -> Result<Option<Arc<Provisioner>>, AppError> {
     let data = config.data_dir().map_err(AppError::Data)?;
     opened(config, &data).map_err(AppError::Gateway)
 }

@@ -1,12 +1,15 @@
 //! `husk doctor`: checks everything that a kernel needs, and runs a real cell.
 //!
 //! Each check is a line: ✓ or ✗, what was found, and for ✗ the way to mend it. [`attack`] goes further:
-//! it tries what no cell may be able to do.
+//! it tries what no cell may be able to do. Where kernels run at a gateway, that is looked at instead of this
+//! machine ([`gateway`]).
 
 mod attack;
+#[cfg(feature = "gateway")]
+mod gateway;
 mod prey;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use serde::Serialize;
 
@@ -75,29 +78,37 @@ async fn all(loaded: Result<Loaded, Faults>) -> Vec<Check> {
         }
     };
     checks.push(Check::good("config", "no faults; `husk config` shows each value"));
-    let (data, folder) = match (config.data_dir(), std::env::current_dir()) {
-        (Ok(data), Ok(folder)) => (data, folder),
-        (Err(fault), _) => {
-            checks.push(Check::bad("data", fault.to_string(), "set `data_dir`"));
-            return checks;
-        }
-        (_, Err(error)) => {
-            checks.push(Check::bad(
-                "folder",
-                error.to_string(),
-                "start husk in a folder that exists",
-            ));
+    let (data, folder) = match ground(&config) {
+        Ok(ground) => ground,
+        Err(check) => {
+            checks.push(check);
             return checks;
         }
     };
+    #[cfg(feature = "gateway")]
+    if config.gateway.url.is_some() {
+        checks.extend(gateway::all(&config, folder, data).await);
+        return checks;
+    }
     let mut launcher = app::launcher(&config, folder, data);
     // There is one session.
     launcher.settings.pool = 0;
     checks.push(interpreter(&launcher).await);
     checks.push(kernelspecs(&launcher));
     checks.push(sockets());
-    checks.extend(cell(launcher, &config).await);
+    let mend = "do what is said here, or give another --python";
+    checks.extend(cell(launcher, &config, mend).await);
     checks
+}
+
+/// The data folder, and the one that husk is in.
+fn ground(config: &Config) -> Result<(PathBuf, PathBuf), Check> {
+    let data = config.data_dir();
+    let data = data.map_err(|fault| Check::bad("data", fault.to_string(), "set `data_dir`"))?;
+    let mend = "start husk in a folder that exists";
+    let folder = std::env::current_dir();
+    let folder = folder.map_err(|error| Check::bad("folder", error.to_string(), mend))?;
+    Ok((data, folder))
 }
 
 /// The interpreter that would be used, or what is missing everywhere.
@@ -185,8 +196,8 @@ fn isolation(report: &Report) -> Check {
     Check::good("isolation", found)
 }
 
-/// A real kernel and a real cell.
-async fn cell(launcher: Launcher, config: &Config) -> Vec<Check> {
+/// A real kernel and a real cell; what to do where none starts.
+async fn cell(launcher: Launcher, config: &Config, mend: &str) -> Vec<Check> {
     let workspace = match tempfile::tempdir() {
         Ok(workspace) => workspace,
         Err(error) => {
@@ -220,11 +231,7 @@ async fn cell(launcher: Launcher, config: &Config) -> Vec<Check> {
             format!("ended with {:?}", outcome.status),
             "run it with --log husk=debug",
         ),
-        Err(error) => Check::bad(
-            "kernel start",
-            told(&error),
-            "do what is said here, or give another --python",
-        ),
+        Err(error) => Check::bad("kernel start", told(&error), mend),
     };
     started.into_iter().chain(held).chain([ran]).collect()
 }

@@ -12,6 +12,8 @@ mod error;
 #[cfg(feature = "gateway")]
 mod frames;
 #[cfg(feature = "gateway")]
+mod offers;
+#[cfg(feature = "gateway")]
 mod rest;
 pub mod settings;
 #[cfg(feature = "gateway")]
@@ -21,5 +23,7 @@ mod stream;
 
 #[cfg(feature = "gateway")]
 pub use error::GatewayError;
+#[cfg(feature = "gateway")]
+pub use offers::{Offers, Version};
 #[cfg(feature = "gateway")]
 pub use rest::{Gateway, KernelId};

@@ -75,6 +75,12 @@ impl Provisioner {
         Ok(Arc::new(Self { gateway: Arc::new(gateway), ledger, tasks, closing, swept }))
     }
 
+    /// The gateway itself.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
     /// Waits until the ends that are under way have come. A gateway that is away is not waited for.
     pub async fn close(&self) {
         self.closing.cancel();

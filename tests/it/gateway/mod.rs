@@ -1,6 +1,7 @@
 //! Kernels at a gateway: a real Jupyter Server and a real Jupyter Kernel Gateway.
 
 mod cells;
+mod doctor;
 mod lost;
 mod server;
 mod settings;

@@ -84,6 +84,10 @@ impl Gateway {
                 ],
             ),
         };
+        // An option that a test gives stands in the place of its own.
+        let key = |word: &String| word.split('=').next().map(str::to_owned);
+        let own =
+            own.into_iter().filter(|word| !self.options.iter().any(|it| key(it) == key(word)));
         let mut command = Command::new(servers().join("bin").join(program));
         command.args(own).args(&self.options).current_dir(self.home.path());
         without_settings(&mut command);
@@ -173,6 +177,16 @@ impl Gateway {
     /// The same without a word said, in that data folder, with these settings.
     pub(super) fn launch(&self, data: Option<&Path>, settings: &[(&str, &str)]) -> Host {
         let workspace = tempfile::tempdir().unwrap();
+        let mut command = self.command(settings);
+        command.current_dir(workspace.path());
+        if let Some(data) = data {
+            command.env("HUSK_DATA_DIR", data);
+        }
+        Host::run(command, workspace)
+    }
+
+    /// husk as a command, which has its kernels there, with these settings.
+    pub(super) fn command(&self, settings: &[(&str, &str)]) -> Command {
         let mut command = husk();
         command
             .env("HUSK_PYTHON", python())
@@ -185,12 +199,16 @@ impl Gateway {
                 ("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"),
                 ("HUSK_LIMITS_TOKENS_PER_HOUR", "0"),
             ])
-            .envs(settings.iter().copied())
-            .current_dir(workspace.path());
-        if let Some(data) = data {
-            command.env("HUSK_DATA_DIR", data);
-        }
-        Host::run(command, workspace)
+            .envs(settings.iter().copied());
+        command
+    }
+
+    /// Gives it a kernelspec of that name, whose program is not there.
+    pub(super) fn break_a_kernelspec(&self, name: &str) {
+        let folder = self.home.path().join("kernels").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let spec = r#"{"argv": ["/nowhere"], "display_name": "Broken", "language": "none"}"#;
+        std::fs::write(folder.join("kernel.json"), spec).unwrap();
     }
 }
 

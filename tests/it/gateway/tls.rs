@@ -9,13 +9,13 @@ use super::server::{Gateway, Kind, TOKEN};
 use crate::support::certificates;
 
 /// A gateway with a certificate for `localhost`.
-struct Secured {
-    gateway: Gateway,
+pub(super) struct Secured {
+    pub(super) gateway: Gateway,
     folder: TempDir,
 }
 
 impl Secured {
-    fn start(kind: Kind) -> Self {
+    pub(super) fn start(kind: Kind) -> Self {
         Self::start_with(kind, "cert.pem")
     }
 
@@ -35,11 +35,11 @@ impl Secured {
     }
 
     /// Whom to trust.
-    fn ca(&self) -> PathBuf {
+    pub(super) fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    fn url(&self, host: &str) -> String {
+    pub(super) fn url(&self, host: &str) -> String {
         format!("{host}:{}", self.gateway.port)
     }
 }
