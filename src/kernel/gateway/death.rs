@@ -22,7 +22,7 @@ pub(in crate::kernel) fn told(message: &Message) -> Option<&'static str> {
             }
         }
         // A kernel that is asked to end says so to all.
-        "shutdown_reply" => Some("it was ended at its gateway"),
+        "shutdown_reply" => Some("it was ended at its gateway (culled, or by somebody)"),
         _ => None,
     }
 }

@@ -55,6 +55,47 @@ fn a_kernel_that_somebody_ends_at_the_gateway_is_told_with_the_next_cell() {
 }
 
 #[test]
+fn kernels_that_their_gateway_culls_are_told_with_the_next_cell_of_each_session() {
+    // By default a Jupyter Server spares kernels to which somebody is connected.
+    let options = ["cull_idle_timeout=10", "cull_interval=1", "cull_connected=True"];
+    let options = options.map(|option| format!("--MappingKernelManager.{option}"));
+    let gateway = Gateway::start_with(Kind::JupyterServer, &options.each_ref().map(String::as_str));
+    let mut host = gateway.launch(None, &[("HUSK_SESSIONS_KEEP_ALIVE", "600")]);
+    host.initialize("2025-11-25");
+    let cell = |host: &mut Host, session: &str, code: &str| {
+        host.tool("notebook_run_cell", json!({ "code": code, "session": session }))
+    };
+    let sessions = ["main", "kept"];
+    for session in sessions {
+        assert_eq!(cell(&mut host, session, "x = 1; x").text(), "1");
+    }
+    for _ in sessions {
+        gateway.says(|line| line.contains("Culling"));
+    }
+    // Until husk has heard of it.
+    let idle = |host: &mut Host| {
+        let status = host.tool("sandbox_status", json!({}));
+        let all = status.structured()["sessions"].as_array().unwrap().clone();
+        all.iter().any(|session| session["state"] == "idle")
+    };
+    while idle(&mut host) {}
+    for session in sessions {
+        let next = cell(&mut host, session, "'x' in globals()");
+        assert_eq!(next.status(), "ok", "{session}: {next:?}");
+        let text = next.text();
+        assert!(text.starts_with("False["), "{session}: {text}");
+        assert!(
+            text.contains("ended at its gateway (culled, or by somebody)"),
+            "{session}: {text}"
+        );
+        assert_eq!(next.structured()["generation"], 2, "{session}: {next:?}");
+        assert_eq!(next.structured()["state_lost"], true, "{session}: {next:?}");
+    }
+    drop(host);
+    assert_eq!(gateway.kernels(), [""; 0]);
+}
+
+#[test]
 fn a_gateway_that_is_started_anew_has_lost_its_kernels_and_that_is_told() {
     let mut gateway = Gateway::start(Kind::JupyterServer);
     let mut host = gateway.host();
