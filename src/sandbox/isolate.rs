@@ -38,8 +38,9 @@ const THREADS: [&str; 5] = [
     "PYTHON_CPU_COUNT",
 ];
 
-/// Variables by which husk itself is given secrets: keys of model providers, and of who takes its traces.
-const SECRETS: [&str; 9] = [
+/// Variables by which husk itself is given secrets: keys of model providers, of who takes its traces, and of
+/// the database that its store may be.
+const SECRETS: [&str; 12] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "OPENAI_API_KEY",
@@ -49,6 +50,9 @@ const SECRETS: [&str; 9] = [
     "AWS_BEARER_TOKEN_BEDROCK",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGSSLKEY",
 ];
 
 /// What has been found to hold, so that it is tried once.

@@ -203,6 +203,32 @@ fn the_password_is_shown_nowhere() {
     assert!(log.contains("postgres://nobody@") && !log.contains(PASSWORD));
 }
 
+#[test]
+fn a_password_that_is_given_by_a_variable_is_used_and_is_not_in_the_environment_of_cells() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let machines = Machines::new(cluster.database().replace(&format!(":{PASSWORD}@"), "@"));
+    let look = "import os\n[name for name, value in os.environ.items() if 'hunter' in value]";
+    let check = |allowed: &str, expected: &str| {
+        let workspace = tempfile::tempdir().unwrap();
+        let mut command = machines.command("one");
+        command.env("PGPASSWORD", PASSWORD).env("HUSK_SANDBOX_ISOLATION", "none");
+        command.env("HUSK_SANDBOX_ENV_ALLOW", allowed).current_dir(workspace.path());
+        let mut host = Host::run(command, workspace);
+        host.initialize("2025-11-25");
+        assert_eq!(cell(&mut host, look).text().trim(), expected);
+        // No other kernel is taken over.
+        host.tool("sandbox_reset", json!({ "session": "shared" }));
+        drop(host);
+        let mut stop = machines.command("one");
+        stop.env("PGPASSWORD", PASSWORD).args(["sessions", "stop", "shared"]);
+        let stopped = stop.output().unwrap();
+        assert!(stopped.status.success(), "{stopped:?}");
+    };
+    check("LANG", "[]");
+    // Who names it wants it.
+    check("LANG,PGPASSWORD", "['PGPASSWORD']");
+}
+
 /// Nobody waits for a claim to lapse here.
 const PACE: Pace = Pace {
     lease: Duration::from_secs(3600),

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Variables by which husk is given secrets, or whoever started it.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 13] = [
     ("ANTHROPIC_API_KEY", "planted-anthropic"),
     ("ANTHROPIC_AUTH_TOKEN", "planted-anthropic-token"),
     ("OPENAI_API_KEY", "planted-openai"),
@@ -20,6 +20,10 @@ const VARIABLES: [(&str, &str); 9] = [
     ("AWS_BEARER_TOKEN_BEDROCK", "planted-bedrock"),
     ("HUSK_KEY_MAIN", "planted-named"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=planted-otlp"),
+    ("HUSK_GATEWAY_TOKEN", "planted-gateway"),
+    ("PGPASSWORD", "planted-pg"),
+    ("PGPASSFILE", "/planted-pgpass"),
+    ("PGSSLKEY", "-----BEGIN PRIVATE KEY-----planted-key"),
 ];
 const PLANTED: &str = "planted-";
 
