@@ -1,0 +1,204 @@
+//! Limits that hold over all servers: a call that this server's own accounts let through asks whoever
+//! counts for all ([`quota`]).
+//!
+//! A denial is remembered until it can have changed, and costs no second question. While nobody answers
+//! ([`outage`]) calls do not wait: each limit holds here, or not at all, or refuses, as the settings say
+//! ([`policy`]). What calls have cost in the end is told in the background ([`carrier`]).
+
+mod carrier;
+mod denials;
+mod lease;
+mod outage;
+mod policy;
+pub mod quota;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, timeout},
+};
+
+use super::{Limit, Settings, Standing, Wanted, pace};
+use crate::{
+    base::ids,
+    guard::{Denial, Who},
+};
+use carrier::Told;
+use denials::Denials;
+pub(super) use lease::Lease;
+use outage::Outage;
+pub use carrier::Carrier;
+pub use outage::Down;
+pub use policy::{OnFailure, Policy};
+use quota::{Ask, Place, Quota, Unreachable, Verdict};
+
+/// What is counted for all servers, as one of them sees it.
+#[derive(Debug)]
+pub struct Shared {
+    quota: Arc<dyn Quota>,
+    on_failure: OnFailure,
+    patience: Duration,
+    limits: Settings,
+    denials: Denials,
+    outage: Mutex<Outage>,
+    told: mpsc::UnboundedSender<Told>,
+    /// Wakes the carrier when somebody answers again.
+    back: Arc<Notify>,
+    server: u64,
+    calls: AtomicU64,
+}
+
+impl Shared {
+    /// Asks `quota`, which has `patience` to answer; what carries the rest to it is to be run.
+    #[must_use]
+    pub fn new(
+        quota: Arc<dyn Quota>,
+        on_failure: OnFailure,
+        patience: Duration,
+        limits: Settings,
+    ) -> (Arc<Self>, Carrier) {
+        let (told, inbox) = mpsc::unbounded_channel();
+        let back = Arc::new(Notify::new());
+        let carrier = Carrier::new(Arc::clone(&quota), patience, inbox, Arc::clone(&back));
+        let server = u64::from_str_radix(&ids::random_hex(8), 16).unwrap_or_default();
+        let shared = Self {
+            quota,
+            on_failure,
+            patience,
+            limits,
+            denials: Denials::default(),
+            outage: Mutex::default(),
+            told,
+            back,
+            server,
+            calls: AtomicU64::default(),
+        };
+        (Arc::new(shared), carrier)
+    }
+
+    /// The limits that this server has to mind by itself.
+    #[must_use]
+    pub fn minded(&self) -> Settings {
+        self.on_failure.minded(&self.limits)
+    }
+
+    /// Since when nobody has answered, and what was said last; nothing while somebody does.
+    #[must_use]
+    pub fn down(&self) -> Option<Down> {
+        self.outage().down()
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call for all servers.
+    ///
+    /// # Errors
+    /// [`Denial`]: a limit that would be exceeded, or that cannot be checked and must be.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        who: &Who,
+        wanted: Wanted,
+    ) -> Result<Option<Lease>, Denial> {
+        if !policy::any(&self.limits, wanted.free) {
+            return Ok(None);
+        }
+        if let Some(over) = self.denials.known(who, wanted, Instant::now()) {
+            return Err(over.denial());
+        }
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let place = Place::of(who, u128::from(self.server) << 64 | u128::from(call));
+        // Whatever becomes of this call, its place is given back.
+        let mut lease = Lease::new(place, self.told.clone());
+        let ask = Ask { place, tokens: wanted.tokens, free: wanted.free, limits: &self.limits };
+        match self.asked(self.quota.take(ask)).await {
+            Ok(Verdict::Taken(minute)) => {
+                if !wanted.free {
+                    lease.charge(minute, wanted.tokens);
+                }
+                Ok(Some(lease))
+            }
+            Ok(Verdict::Over(over)) => {
+                self.denials.remember(who, wanted, over, Instant::now());
+                Err(over.denial())
+            }
+            Err(down) => match self.on_failure.closed(&self.limits, wanted.free) {
+                Some(limit) => Err(unchecked(limit, &down)),
+                None => Ok(Some(lease)),
+            },
+        }
+    }
+
+    /// How a user stands with all servers; nothing where nobody tells.
+    pub async fn standing(&self, principal: &str) -> Option<Standing> {
+        let seen = self.asked(self.quota.look(quota::user(principal))).await.ok()?;
+        let (requests, tokens) = (self.limits.requests_per_minute, self.limits.tokens_per_hour);
+        Some(Standing {
+            requests_left: (requests > 0).then(|| pace::left(seen.ahead, requests)),
+            hour_calls: seen.hour_calls,
+            hour_tokens: seen.hour_tokens,
+            tokens_left: (tokens > 0).then(|| tokens.saturating_sub(seen.hour_tokens)),
+        })
+    }
+
+    /// The answer, unless nobody has answered lately or does so in time.
+    async fn asked<T>(
+        &self,
+        asking: impl Future<Output = Result<T, Unreachable>>,
+    ) -> Result<T, Down> {
+        self.outage().passes(Instant::now(), self.patience)?;
+        let answered = match timeout(self.patience, asking).await {
+            Ok(answered) => answered,
+            Err(_elapsed) => Err(Unreachable(format!("no answer in {:?}", self.patience))),
+        };
+        match answered {
+            Ok(answer) => {
+                if self.outage().ends() {
+                    tracing::info!("limits hold over all servers again");
+                    self.back.notify_one();
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                let (down, is_new) = self.outage().begins(error, Instant::now());
+                if is_new {
+                    tracing::warn!(
+                        cause = down.cause,
+                        "nobody counts for all servers; limits hold as `shared.on_failure` says"
+                    );
+                }
+                Err(down)
+            }
+        }
+    }
+}
+
+/// The code of a denial for a limit that cannot be checked.
+pub(super) const UNCHECKED: &str = "limit_unchecked";
+
+/// What is said about such a limit.
+fn unchecked(limit: Limit, down: &Down) -> Denial {
+    let setting = limit.setting();
+    Denial {
+        by: "limiter",
+        code: UNCHECKED,
+        reason: format!(
+            "limit `limits.{setting}` cannot be checked ({}), and nothing is let through then (setting \
+             `shared.on_failure.{setting}`); the call was not carried out and is not counted",
+            down.cause
+        ),
+        retry_after_s: Some(down.retry_after.as_secs_f64().max(0.1)),
+        hint: Some("wait, and try again; if it goes on, tell the user".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
