@@ -14,8 +14,8 @@
 //! |---|---|
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
 //! | 3 surfaces | [`mcp`], `agent` (feature `agent`), [`tenant`] |
-//! | 2 assemblies | [`sandbox`], [`notebook`], `llm` (feature `agent`) |
-//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`], `tls` |
+//! | 2 assemblies | [`sandbox`], [`notebook`], [`replica`], `llm` (feature `agent`) |
+//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`], `tls`, `redis_client` |
 //! | 0 base | [`base`] |
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq`,
@@ -94,6 +94,9 @@ pub mod llm;
 pub mod mcp;
 pub mod notebook;
 pub mod proxy;
+#[cfg(feature = "redis")]
+pub mod redis_client;
+pub mod replica;
 pub mod sandbox;
 pub mod schema;
 pub mod store;

@@ -20,6 +20,7 @@ pub mod deadline;
 pub mod dedup;
 pub(crate) mod keyed;
 pub mod limiter;
+pub mod shared;
 mod shell;
 pub mod tally;
 pub mod trace;
@@ -184,7 +185,7 @@ pub struct Guards {
     /// What was used.
     pub accounts: Arc<limiter::Accounts>,
     /// Who counts for all servers, where somebody does.
-    pub shared: Option<Arc<limiter::shared::Shared>>,
+    pub shared: Option<Arc<shared::Shared>>,
 }
 
 /// The settings of all guards.
@@ -211,7 +212,7 @@ impl Guards {
         settings: Settings,
         since_1970: i64,
         now: Instant,
-        shared: Option<Arc<limiter::shared::Shared>>,
+        shared: Option<Arc<shared::Shared>>,
     ) -> Self {
         let limits = settings.limits;
         let minded = shared.as_ref().map_or_else(|| limits.clone(), |shared| shared.minded());

@@ -395,6 +395,6 @@ fn whole(seconds: f64) -> u64 {
     seconds.clamp(0.0, 1e15).ceil() as u64
 }
 
-pub(super) fn signed(tokens: u64) -> i64 {
+pub(in crate::guard) fn signed(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }

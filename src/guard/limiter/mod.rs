@@ -4,7 +4,7 @@
 //! A call reserves what it will surely cost ([`accounts`]) and settles what it really has cost. Calls a
 //! minute go by an even pace with a minute's burst ([`pace`]), tokens an hour by a sliding window. A
 //! denial says which limit, how much of it is used, and when it frees ([`over`]); it is not charged.
-//! Servers side by side can count together ([`shared`]).
+//! Servers side by side can count together ([`super::shared`]).
 
 mod accounts;
 mod changes;
@@ -12,19 +12,19 @@ mod over;
 pub(crate) mod pace;
 mod reservation;
 pub mod settings;
-pub mod shared;
 
 use std::{future::ready, mem, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Answer, Answering, Ending, Guard, Tool, ToolCall};
+use super::{Answer, Answering, Ending, Guard, Tool, ToolCall, shared::Shared};
+pub(in crate::guard) use accounts::signed;
 pub use accounts::{Accounts, Standing, Wanted};
 pub use changes::Changes;
 pub use over::{CODES, Limit, Over};
+pub(in crate::guard) use pace::left;
 pub use reservation::Reservation;
 pub use settings::{Budget, Settings};
-use shared::Shared;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::guard::Denial;
+use crate::guard::{Denial, shared::UNCHECKED};
 
 /// One limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub const CODES: [&str; 9] = [
     "session_cells",
     "session_seconds",
     "session_tokens",
-    super::shared::UNCHECKED,
+    UNCHECKED,
 ];
 
 /// A limit that is reached.

@@ -47,7 +47,7 @@ impl Pace {
 }
 
 /// How many requests may come at once when all so far have caught up in so many microseconds.
-pub(super) fn left(ahead: i64, limit: u32) -> u32 {
+pub(in crate::guard) fn left(ahead: i64, limit: u32) -> u32 {
     let room = MINUTE - ahead.clamp(0, MINUTE);
     u32::try_from(room / interval(limit)).unwrap_or(limit).min(limit)
 }

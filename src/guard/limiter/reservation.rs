@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{accounts::Accounts, shared::Lease};
-use crate::guard::Who;
+use super::accounts::Accounts;
+use crate::guard::{Who, shared::Lease};
 
 /// What a call has taken. Dropped without being settled, it gives back what it can: the call was given
 /// up, and nothing was answered; a cell that it has begun has run all the same.

@@ -1,16 +1,16 @@
-//! Limits that hold over all servers: a call that this server's own accounts let through asks whoever
-//! counts for all ([`quota`]).
+//! What servers side by side know together: limits that hold over all of them, and idempotency keys.
 //!
+//! A call that this server's own accounts let through asks whoever counts for all ([`counter`]).
 //! A denial is remembered until it can have changed, and costs no second question. While nobody answers
 //! ([`outage`]) calls do not wait: each limit holds here, or not at all, or refuses, as the settings say
 //! ([`policy`]). What calls have cost in the end is told in the background ([`carrier`]).
 
 mod carrier;
+pub mod counter;
 mod denials;
 mod lease;
 mod outage;
 mod policy;
-pub mod quota;
 
 use std::{
     sync::{
@@ -25,24 +25,27 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Limit, Settings, Standing, Wanted, pace};
-use crate::{
-    base::ids,
-    guard::{Denial, Who},
+use super::{
+    Denial, Who,
+    limiter::{Limit, Settings, Standing, Wanted, left},
 };
-use carrier::Told;
-use denials::Denials;
-pub(super) use lease::Lease;
-use outage::Outage;
+use crate::base::{
+    backoff::{Again, Backoff},
+    ids,
+};
 pub use carrier::Carrier;
+use carrier::Told;
+use counter::{Ask, Counter, End, Key, Known, Place, Unreachable, Verdict};
+use denials::Denials;
+pub(in crate::guard) use lease::Lease;
 pub use outage::Down;
+use outage::Outage;
 pub use policy::{OnFailure, Policy};
-use quota::{Ask, Place, Quota, Unreachable, Verdict};
 
 /// What is counted for all servers, as one of them sees it.
 #[derive(Debug)]
 pub struct Shared {
-    quota: Arc<dyn Quota>,
+    counter: Arc<dyn Counter>,
     on_failure: OnFailure,
     patience: Duration,
     limits: Settings,
@@ -56,20 +59,20 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Asks `quota`, which has `patience` to answer; what carries the rest to it is to be run.
+    /// Asks `counter`, which has `patience` to answer; what carries the rest to it is to be run.
     #[must_use]
     pub fn new(
-        quota: Arc<dyn Quota>,
+        counter: Arc<dyn Counter>,
         on_failure: OnFailure,
         patience: Duration,
         limits: Settings,
     ) -> (Arc<Self>, Carrier) {
         let (told, inbox) = mpsc::unbounded_channel();
         let back = Arc::new(Notify::new());
-        let carrier = Carrier::new(Arc::clone(&quota), patience, inbox, Arc::clone(&back));
+        let carrier = Carrier::new(Arc::clone(&counter), patience, inbox, Arc::clone(&back));
         let server = u64::from_str_radix(&ids::random_hex(8), 16).unwrap_or_default();
         let shared = Self {
-            quota,
+            counter,
             on_failure,
             patience,
             limits,
@@ -103,7 +106,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`Denial`]: a limit that would be exceeded, or that cannot be checked and must be.
-    pub(super) async fn take(
+    pub(in crate::guard) async fn take(
         self: &Arc<Self>,
         who: &Who,
         wanted: Wanted,
@@ -119,7 +122,7 @@ impl Shared {
         // Whatever becomes of this call, its place is given back.
         let mut lease = Lease::new(place, self.told.clone());
         let ask = Ask { place, tokens: wanted.tokens, free: wanted.free, limits: &self.limits };
-        match self.asked(self.quota.take(ask)).await {
+        match self.asked(self.counter.take(ask)).await {
             Ok(Verdict::Taken(minute)) => {
                 if !wanted.free {
                     lease.charge(minute, wanted.tokens);
@@ -139,14 +142,45 @@ impl Shared {
 
     /// How a user stands with all servers; nothing where nobody tells.
     pub async fn standing(&self, principal: &str) -> Option<Standing> {
-        let seen = self.asked(self.quota.look(quota::user(principal))).await.ok()?;
+        let seen = self.asked(self.counter.look(counter::user(principal))).await.ok()?;
         let (requests, tokens) = (self.limits.requests_per_minute, self.limits.tokens_per_hour);
         Some(Standing {
-            requests_left: (requests > 0).then(|| pace::left(seen.ahead, requests)),
+            requests_left: (requests > 0).then(|| left(seen.ahead, requests)),
             hour_calls: seen.hour_calls,
             hour_tokens: seen.hour_tokens,
             tokens_left: (tokens > 0).then(|| tokens.saturating_sub(seen.hour_tokens)),
         })
+    }
+
+    /// What is known of a call's idempotency key; from now on it is known to all servers. Where nobody
+    /// tells, it is as new as this server knows.
+    ///
+    /// # Errors
+    /// [`Denial`] when nobody tells and the settings say that it must be known.
+    pub async fn claim(&self, key: &Key) -> Result<Known, Denial> {
+        let closed = self.on_failure.idempotency_keys == Policy::Closed;
+        match self.asked(self.counter.claim(key)).await {
+            Ok(known) => Ok(known),
+            Err(down) if closed => Err(unknown_key(&down)),
+            Err(_) => Ok(Known::New),
+        }
+    }
+
+    /// The call that has the key is over. It is told until it is heard, but not for ever: then others
+    /// are told that its end is not known.
+    pub async fn close(&self, key: &Key, end: &End) {
+        for number in 0.. {
+            let cause = match timeout(self.patience, self.counter.close(key, end)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_elapsed) => format!("no answer in {:?}", self.patience),
+            };
+            let Some(wait) = TELLS.next(number, Again::Yes, 0.5) else {
+                tracing::warn!(cause, "other servers do not learn how a call with a key has ended");
+                return;
+            };
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// The answer, unless nobody has answered lately or does so in time.
@@ -182,7 +216,32 @@ impl Shared {
 }
 
 /// The code of a denial for a limit that cannot be checked.
-pub(super) const UNCHECKED: &str = "limit_unchecked";
+pub(in crate::guard) const UNCHECKED: &str = "limit_unchecked";
+
+/// How often the end of a call is told.
+const TELLS: Backoff = Backoff {
+    first: Duration::from_millis(250),
+    factor: 2.0,
+    cap: Duration::from_secs(30),
+    jitter: 0.25,
+    retries: 12,
+};
+
+/// What is said about a key of which nobody can tell.
+fn unknown_key(down: &Down) -> Denial {
+    Denial {
+        by: "dedup",
+        code: "key_unchecked",
+        reason: format!(
+            "whether another server has had a call with this idempotency key cannot be checked ({}), and \
+             none is let through then (setting `shared.on_failure.idempotency_keys`); the call was not \
+             carried out",
+            down.cause
+        ),
+        retry_after_s: Some(down.retry_after.as_secs_f64().max(0.1)),
+        hint: Some("send it again later, with the same key".to_owned()),
+    }
+}
 
 /// What is said about such a limit.
 fn unchecked(limit: Limit, down: &Down) -> Denial {

@@ -84,7 +84,12 @@ mod tests {
             refusable: true,
             free,
         };
-        let check = |limit: Limit, retry: Option<u64>, who_asks: &str, after: u64, tokens, known| {
+        let check = |limit: Limit,
+                     retry: Option<u64>,
+                     who_asks: &str,
+                     after: u64,
+                     tokens,
+                     known| {
             let denials = Denials::default();
             let over = limit.over(5, 5, retry.map(Duration::from_millis));
             denials.remember(&who("p", "s"), wanted(10, false), over, now);

@@ -2,12 +2,13 @@
 
 use tokio::sync::mpsc;
 
-use super::{carrier::Told, quota::Place};
+use super::{carrier::Told, counter::Place};
+use crate::guard::limiter::signed;
 
 /// What a call has taken. Dropped, it gives back its place, and what it was charged unless it is settled.
 #[derive(Debug)]
 #[must_use]
-pub(in crate::guard::limiter) struct Lease {
+pub(in crate::guard) struct Lease {
     place: Place,
     /// In which minute, and how many tokens.
     charged: Option<(u64, u64)>,
@@ -26,9 +27,8 @@ impl Lease {
     }
 
     /// The call has cost so much in truth.
-    pub(in crate::guard::limiter) fn settle(&mut self, tokens: u64) {
+    pub(in crate::guard) fn settle(&mut self, tokens: u64) {
         if let Some((minute, charged)) = self.charged.take() {
-            let signed = crate::guard::limiter::accounts::signed;
             let more = signed(tokens).saturating_sub(signed(charged));
             self.tell(Told::Settled(self.place.user, minute, more));
         }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::quota::{LEASE, News, Place, Quota};
+use super::counter::{Counter, LEASE, News, Place};
 use crate::base::{backoff::Backoff, canon::Digest};
 
 /// What a call tells of itself.
@@ -45,7 +45,7 @@ const TRIES: Backoff = Backoff {
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Carrier {
-    quota: Arc<dyn Quota>,
+    counter: Arc<dyn Counter>,
     patience: Duration,
     inbox: mpsc::UnboundedReceiver<Told>,
     back: Arc<Notify>,
@@ -58,13 +58,13 @@ pub struct Carrier {
 
 impl Carrier {
     pub(super) fn new(
-        quota: Arc<dyn Quota>,
+        counter: Arc<dyn Counter>,
         patience: Duration,
         inbox: mpsc::UnboundedReceiver<Told>,
         back: Arc<Notify>,
     ) -> Self {
         Self {
-            quota,
+            counter,
             patience,
             inbox,
             back,
@@ -135,7 +135,7 @@ impl Carrier {
             held: if renews { self.held.iter().copied().collect() } else { Vec::new() },
         };
         if news != News::default() {
-            match timeout(self.patience, self.quota.tell(&news)).await {
+            match timeout(self.patience, self.counter.tell(&news)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "what calls have cost is not told");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::quota::Unreachable;
+use super::counter::Unreachable;
 use crate::base::backoff::Backoff;
 
 /// Between two tries.
@@ -86,7 +86,10 @@ mod tests {
         let (mut outage, mut now) = (Outage::default(), Instant::now());
         assert_eq!(outage.passes(now, patience), Ok(()));
         let (down, is_new) = outage.begins(Unreachable("gone".into()), now);
-        assert_eq!((down.cause.as_str(), down.retry_after.as_millis(), is_new), ("gone", 250, true));
+        assert_eq!(
+            (down.cause.as_str(), down.retry_after.as_millis(), is_new),
+            ("gone", 250, true)
+        );
         assert!(outage.passes(now, patience).is_err());
         now += down.retry_after;
         assert_eq!(outage.passes(now, patience), Ok(()));

@@ -35,30 +35,28 @@ pub struct OnFailure {
     pub concurrent_per_session: Policy,
     /// The same of `limits.concurrent_total`.
     pub concurrent_total: Policy,
+    /// What becomes of calls with an idempotency key: `local` and `open` (each server knows its own
+    /// keys) or `closed` (they are refused).
+    pub idempotency_keys: Policy,
 }
 
 impl OnFailure {
     /// The limits that a server minds by itself: all but the open ones.
     #[must_use]
     pub(super) fn minded(self, limits: &Settings) -> Settings {
-        fn minded<T: Default>(policy: Policy, limit: T) -> T {
-            if policy == Policy::Open { T::default() } else { limit }
+        fn unless_open<T: Default>(policy: Policy, limit: &mut T) {
+            if policy == Policy::Open {
+                *limit = T::default();
+            }
         }
-        Settings {
-            requests_per_minute: minded(self.requests_per_minute, limits.requests_per_minute),
-            tokens_per_hour: minded(self.tokens_per_hour, limits.tokens_per_hour),
-            total_requests_per_minute: minded(
-                self.total_requests_per_minute,
-                limits.total_requests_per_minute,
-            ),
-            total_tokens_per_hour: minded(self.total_tokens_per_hour, limits.total_tokens_per_hour),
-            concurrent_per_session: minded(
-                self.concurrent_per_session,
-                limits.concurrent_per_session,
-            ),
-            concurrent_total: minded(self.concurrent_total, limits.concurrent_total),
-            session: limits.session,
-        }
+        let mut minded = limits.clone();
+        unless_open(self.requests_per_minute, &mut minded.requests_per_minute);
+        unless_open(self.tokens_per_hour, &mut minded.tokens_per_hour);
+        unless_open(self.total_requests_per_minute, &mut minded.total_requests_per_minute);
+        unless_open(self.total_tokens_per_hour, &mut minded.total_tokens_per_hour);
+        unless_open(self.concurrent_per_session, &mut minded.concurrent_per_session);
+        unless_open(self.concurrent_total, &mut minded.concurrent_total);
+        minded
     }
 
     /// The first limit that refuses a call while nobody counts; a free one has but a place.
