@@ -16,8 +16,7 @@ use crate::kernel::{gateway, output, relay};
 use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
-use crate::tenant;
-use crate::{replica, store};
+use crate::{replica, store, tenant};
 
 mod faults;
 mod file;
