@@ -77,7 +77,7 @@ fn counter(config: &Config, opened: &Opened) -> Result<Option<Arc<dyn Counter>>,
         #[cfg(feature = "redis")]
         (Some(url), false) => {
             let (ca, patience) = (settings.redis_ca.as_deref(), settings.patience());
-            let redis = crate::replica::Redis::new(url, ca, patience, &config.limits);
+            let redis = crate::replica::InRedis::new(url, ca, patience, &config.limits);
             Ok(Some(Arc::new(redis.map_err(NotShared::Redis)?)))
         }
         // A fault of the settings.

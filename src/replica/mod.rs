@@ -12,14 +12,14 @@ use crate::guard::{
 };
 
 #[cfg(feature = "redis")]
-mod redis;
+mod in_redis;
+mod in_store;
 pub mod settings;
-mod store;
 
 #[cfg(feature = "redis")]
-pub use redis::Redis;
+pub use in_redis::InRedis;
+pub use in_store::{Asked, InStore, Opening};
 pub use settings::Settings;
-pub use store::{Asked, InStore, Opening};
 
 /// The limit of that number, as databases answer it, and how much it is; nothing for none.
 fn limit(reached: u64, limits: &Limits) -> Option<(Limit, u64)> {
@@ -42,3 +42,6 @@ fn call(place: &Place) -> String {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(all(test, feature = "redis", feature = "postgres"))]
+mod tests;

@@ -135,7 +135,7 @@ impl Key {
 }
 
 /// What is known of a key. Servers are told as [`Key::server`] has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Known {
     /// Nothing; from now on it is this call's.
     New,

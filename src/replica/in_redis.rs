@@ -36,7 +36,7 @@ static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/
 static CLOSE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/close.lua")));
 
 /// A Redis.
-pub struct Redis {
+pub struct InRedis {
     shown: String,
     client: Client,
     patience: Duration,
@@ -47,15 +47,15 @@ pub struct Redis {
     connects: Semaphore,
 }
 
-impl std::fmt::Debug for Redis {
+impl std::fmt::Debug for InRedis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Redis").field(&self.shown).finish()
+        f.debug_tuple("InRedis").field(&self.shown).finish()
     }
 }
 
 /// The connection, which is not used again unless what was asked over it is answered.
 struct InUse<'r> {
-    redis: &'r Redis,
+    redis: &'r InRedis,
     connection: Option<Arc<MultiplexedConnection>>,
 }
 
@@ -75,7 +75,7 @@ impl Drop for InUse<'_> {
     }
 }
 
-impl Redis {
+impl InRedis {
     /// The Redis at that address; nothing is sent yet.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ fn calls(place: &Place) -> [String; 2] {
     [key("calls", &short(&place.session)), key("calls", "all")]
 }
 
-impl Counter for Redis {
+impl Counter for InRedis {
     fn take<'a>(&'a self, ask: Ask<'a>) -> Asking<'a, Verdict> {
         Box::pin(async move {
             let limits = ask.limits;
