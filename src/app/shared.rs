@@ -1,16 +1,20 @@
 //! Who counts for servers side by side, from the settings.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppError, registry::Opened};
 use crate::{
     config::Config,
     guard::shared::{Carrier, Shared, counter::Counter},
+    jail,
     replica::InStore,
 };
+
+/// How long telling the ends of calls may hold up that of the server.
+const LAST_ENDS: Duration = Duration::from_secs(2);
 
 /// Why nobody counts for all servers.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +47,30 @@ impl Together {
             return Ok(Self { shared: None, stop, task: None });
         };
         let settings = &config.shared;
-        let (shared, carrier): (_, Carrier) =
-            Shared::new(counter, settings.on_failure, settings.patience(), config.limits.clone());
+        let host = || format!("{}, process {}", jail::host_name(), std::process::id());
+        let server = config.http.advertise.clone().unwrap_or_else(host);
+        let (shared, carrier): (_, Carrier) = Shared::new(
+            &server,
+            counter,
+            settings.on_failure,
+            settings.patience(),
+            config.limits.clone(),
+        );
         let task = tokio::spawn(carrier.run(stop.clone()));
         Ok(Self { shared: Some(shared), stop, task: Some(task) })
     }
 
     /// Tells what is left to be told.
     pub(super) async fn close(self) {
+        if let Some(shared) = &self.shared {
+            let tasks = shared.tasks();
+            tasks.close();
+            if timeout(LAST_ENDS, tasks.wait()).await.is_err() {
+                tracing::warn!(
+                    "other servers do not learn how the last calls with a key have ended"
+                );
+            }
+        }
         self.stop.cancel();
         if let Some(task) = self.task
             && let Err(error) = task.await
@@ -77,8 +97,8 @@ fn counter(config: &Config, opened: &Opened) -> Result<Option<Arc<dyn Counter>>,
         #[cfg(feature = "redis")]
         (Some(url), false) => {
             let (ca, patience) = (settings.redis_ca.as_deref(), settings.patience());
-            let redis = crate::replica::InRedis::new(url, ca, patience, &config.limits);
-            Ok(Some(Arc::new(redis.map_err(NotShared::Redis)?)))
+            let counter = crate::replica::InRedis::new(url, ca, patience, &config.limits);
+            Ok(Some(Arc::new(counter.map_err(NotShared::Redis)?)))
         }
         // A fault of the settings.
         #[cfg(not(feature = "redis"))]

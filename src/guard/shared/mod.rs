@@ -24,6 +24,7 @@ use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, timeout},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     Denial, Who,
@@ -54,14 +55,20 @@ pub struct Shared {
     told: mpsc::UnboundedSender<Told>,
     /// Wakes the carrier when somebody answers again.
     back: Arc<Notify>,
-    server: u64,
+    /// What tells calls of this server from those of others.
+    nonce: u64,
+    server: String,
     calls: AtomicU64,
+    /// Those that tell how calls with a key have ended.
+    tasks: TaskTracker,
 }
 
 impl Shared {
-    /// Asks `counter`, which has `patience` to answer; what carries the rest to it is to be run.
+    /// Asks `counter`, which has `patience` to answer, for the server of that name; what carries the rest
+    /// to it is to be run.
     #[must_use]
     pub fn new(
+        server: &str,
         counter: Arc<dyn Counter>,
         on_failure: OnFailure,
         patience: Duration,
@@ -70,7 +77,9 @@ impl Shared {
         let (told, inbox) = mpsc::unbounded_channel();
         let back = Arc::new(Notify::new());
         let carrier = Carrier::new(Arc::clone(&counter), patience, inbox, Arc::clone(&back));
-        let server = u64::from_str_radix(&ids::random_hex(8), 16).unwrap_or_default();
+        let nonce = ids::random_hex(8);
+        let server = format!("{server}#{nonce}");
+        let nonce = u64::from_str_radix(&nonce, 16).unwrap_or_default();
         let shared = Self {
             counter,
             on_failure,
@@ -80,8 +89,10 @@ impl Shared {
             outage: Mutex::default(),
             told,
             back,
+            nonce,
             server,
             calls: AtomicU64::default(),
+            tasks: TaskTracker::new(),
         };
         (Arc::new(shared), carrier)
     }
@@ -96,6 +107,18 @@ impl Shared {
     #[must_use]
     pub fn down(&self) -> Option<Down> {
         self.outage().down()
+    }
+
+    /// This server as [`Key`]s have it.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Those that tell how calls with a key have ended; their owner waits for them.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     fn outage(&self) -> MutexGuard<'_, Outage> {
@@ -118,7 +141,7 @@ impl Shared {
             return Err(over.denial());
         }
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let place = Place::of(who, u128::from(self.server) << 64 | u128::from(call));
+        let place = Place::of(who, u128::from(self.nonce) << 64 | u128::from(call));
         // Whatever becomes of this call, its place is given back.
         let mut lease = Lease::new(place, self.told.clone());
         let ask = Ask { place, tokens: wanted.tokens, free: wanted.free, limits: &self.limits };

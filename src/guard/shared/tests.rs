@@ -123,7 +123,7 @@ impl Server {
     fn of(counter: Arc<ByHand>, limits: Settings, on_failure: OnFailure) -> Self {
         let patience = Duration::from_secs(1);
         let counts: Arc<dyn Counter> = counter.clone();
-        let (shared, carrier) = Shared::new(counts, on_failure, patience, limits.clone());
+        let (shared, carrier) = Shared::new("A", counts, on_failure, patience, limits.clone());
         let accounts = Accounts::minding(shared.minded(), limits, NOW, Instant::now());
         let accounts = Arc::new(accounts);
         let limiter = Limiter::new(Arc::clone(&accounts)).sharing(Some(Arc::clone(&shared)));
