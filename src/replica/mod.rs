@@ -43,5 +43,6 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-#[cfg(all(test, feature = "redis", feature = "postgres"))]
+#[cfg(test)]
+#[cfg(all(feature = "redis", feature = "postgres"))]
 mod tests;

@@ -5,10 +5,11 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Mutex,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// What takes longer never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
