@@ -4,12 +4,13 @@ use husk::config::Key;
 
 /// Whether this husk was built with what the setting is about; else each value of it is a fault.
 pub(super) fn is_built(key: &Key) -> bool {
-    match key.key.as_str() {
-        "tenant.redis_url" | "shared.redis_url" => cfg!(feature = "redis"),
-        "shared.store" => cfg!(feature = "postgres"),
-        "gateway.url" => cfg!(feature = "gateway"),
-        _ => true,
-    }
+    let needs = [
+        ("tenant.redis_url", cfg!(feature = "redis")),
+        ("shared.redis_url", cfg!(feature = "redis")),
+        ("shared.store", cfg!(feature = "postgres")),
+        ("gateway.url", cfg!(feature = "gateway")),
+    ];
+    needs.iter().all(|(name, is_built)| key.key != *name || *is_built)
 }
 
 /// A value that is allowed and not the default: in TOML, and as a text.
