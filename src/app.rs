@@ -8,6 +8,7 @@ mod kept;
 mod ledger;
 pub mod registry;
 pub mod services;
+pub mod shared;
 
 use std::{
     io,
@@ -26,6 +27,7 @@ use kept::{keeping, sweeper};
 use ledger::Ledger;
 use registry::Opened;
 use services::{Given, Services};
+use shared::{NotShared, Together};
 
 pub use kept::tenancy;
 
@@ -89,6 +91,9 @@ pub enum AppError {
     #[cfg(feature = "redis")]
     #[error("kernels cannot get accounts at Redis")]
     Tenant(#[source] crate::tenant::error::TenantError),
+    /// Nobody counts for all servers.
+    #[error("nobody can count for all servers")]
+    Shared(#[source] NotShared),
     /// Kernels cannot be had from a gateway.
     #[cfg(feature = "gateway")]
     #[error("no kernel can run at the gateway")]
@@ -112,13 +117,15 @@ pub enum AppError {
 /// [`AppError`] when a setting cannot be obeyed.
 pub fn context(config: &Config) -> Result<(Arc<Context>, Services), AppError> {
     let services = Services::open(config)?;
-    let context = context_that(config, None, None, &services, None)?;
+    let guards = guards(config, None);
+    let context = context_that(config, guards, None, None, &services, None)?;
     Ok((context, services))
 }
 
 /// The same, with sessions that are kept for later servers, if they are.
 fn context_that(
     config: &Config,
+    guards: Guards,
     keeping: Option<Keeping>,
     audit: Option<Audit>,
     services: &Services,
@@ -131,8 +138,7 @@ fn context_that(
     let rooms = Rooms { given: services.of_this_user(), ..rooms(config, &session)? };
     let unnamed = config.session.is_none().then(|| session.clone());
     let keeping = keeping.map(|keeping| (keeping, unnamed));
-    let common =
-        Common { guards: guards(config), room: Room::default(), census: Census::default(), audit };
+    let common = Common { guards, room: Room::default(), census: Census::default(), audit };
     let mut own = furnished(config, rooms, session, keeping, common);
     own.guest = guest;
     Ok(Arc::new(own))
@@ -202,7 +208,7 @@ fn furnished(
 }
 
 /// The guards, from the settings.
-fn guards(config: &Config) -> Guards {
+fn guards(config: &Config, together: Option<&Together>) -> Guards {
     let settings = guard::Settings {
         dedup: config.dedup.clone(),
         breaker: config.breaker.clone(),
@@ -210,7 +216,8 @@ fn guards(config: &Config) -> Guards {
     };
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let micros = i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX);
-    Guards::new(settings, micros, Instant::now())
+    let shared = together.and_then(|together| together.shared.clone());
+    Guards::sharing(settings, micros, Instant::now(), shared)
 }
 
 /// What kernels are started with, from the settings.
@@ -293,7 +300,10 @@ pub async fn serve(config: &Config, guest: Option<Guest>) -> Result<(), AppError
     let keeping = keeping(config, &data, &opened)?;
     let (audit, writer) = audit(config)?;
     let services = Services::open(config)?;
-    let context = context_that(config, Some(keeping.clone()), audit, &services, guest.clone())?;
+    let together = Together::open(config, &opened)?;
+    let guards = guards(config, Some(&together));
+    let kept = Some(keeping.clone());
+    let context = context_that(config, guards, kept, audit, &services, guest.clone())?;
     let stop = signals()?;
     // The first cell shall find a warm kernel; a start that fails is told by the first call.
     if let Err(error) = context.sandboxes.warm(&context.default_session) {
@@ -308,6 +318,7 @@ pub async fn serve(config: &Config, guest: Option<Guest>) -> Result<(), AppError
     context.sandboxes.close().await;
     sweeper.abort();
     ledger.close().await;
+    together.close().await;
     opened.close().await;
     drop(context);
     services.close().await;

@@ -14,13 +14,14 @@
 //! |---|---|
 //! | 4 entry | [`cli`], [`config`], [`app`], [`telemetry`], [`schema`] |
 //! | 3 surfaces | [`mcp`], `agent` (feature `agent`), [`tenant`] |
-//! | 2 assemblies | [`sandbox`], [`notebook`], `llm` (feature `agent`) |
-//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`] |
+//! | 2 assemblies | [`sandbox`], [`notebook`], [`replica`], `llm` (feature `agent`) |
+//! | 1 parts | [`guard`], [`kernel`], [`jail`], [`proxy`], [`store`], `redis_client` |
 //! | 0 base | [`base`], `tls` |
 //!
 //! Each foreign system has one door: `rmcp` is named only in [`mcp`] and `agent`; `zeromq`,
 //! `jupyter-protocol` and `tokio-tungstenite` only in [`kernel`]; system calls and `unsafe` only in [`jail`]; `clap` only
-//! in [`cli`]; `sqlx` only in [`store`]; `axum` only in [`mcp`]; `reqwest` only in `llm`; `hyper` only in
+//! in [`cli`]; `sqlx` only in [`store`]; `redis` only in [`tenant`] and [`replica`] (and
+//! `redis_client`, by which both reach it); `axum` only in [`mcp`]; `reqwest` only in `llm`; `hyper` only in
 //! [`proxy`], by which kernels reach the network, in [`mcp`], which is reached over it, and in [`kernel`],
 //! which asks gateways for kernels; OpenTelemetry (feature `otel`) only in [`mcp`] and [`telemetry`].
 //!
@@ -40,7 +41,8 @@
 //!    [`guard::dedup`] refuses what gets nowhere, [`guard::breaker`] what is broken,
 //!    [`guard::limiter`] what there is no room for, and reserves the rest; [`guard::deadline`] bounds,
 //!    [`guard::contain`] ends it when the caller gives up and catches panics. `app::ledger` keeps what
-//!    was used in the [`store`].
+//!    was used in the [`store`]. Where servers side by side count together, the limiter asks
+//!    [`guard::shared`], which asks Redis or the store ([`replica`]).
 //! 4. [`mcp::tools::run_cell`] reads the arguments and asks [`sandbox::Sandboxes::queue`], in its turn.
 //!    What it gets is a [`sandbox::CellRun`], whose life does not depend on the call: a call that is
 //!    sent twice gets the same one, and the cell stops when all who claim it (`sandbox::claim`) have
@@ -94,6 +96,9 @@ pub mod llm;
 pub mod mcp;
 pub mod notebook;
 pub mod proxy;
+#[cfg(feature = "redis")]
+pub mod redis_client;
+pub mod replica;
 pub mod sandbox;
 pub mod schema;
 pub mod store;

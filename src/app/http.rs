@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, Common, guards, keeping, ledger::Ledger, registry::Opened, services::Services,
-    signals, sweeper,
+    shared::Together, signals, sweeper,
 };
 use crate::{
     base::ids::SessionName,
@@ -140,7 +140,8 @@ pub async fn serve(
     let opened = Opened::new(data.clone(), config.store.clone());
     let keeping = keeping(config, &data, &opened)?;
     let sweeper = sweeper(config, keeping.clone());
-    let guards = guards(config);
+    let together = Together::open(config, &opened)?;
+    let guards = guards(config, Some(&together));
     let ledger = Ledger::open(opened.clone(), guards.clone(), guest.clone());
     let room = Room::of(config.http.max_kernels);
     let (audit, writer) = super::audit(config)?;
@@ -155,6 +156,7 @@ pub async fn serve(
     }
     sweeper.abort();
     ledger.close().await;
+    together.close().await;
     opened.close().await;
     super::written(writer).await;
     Ok(())

@@ -10,6 +10,10 @@ use super::secret::Secret;
 /// What is shown of an address that cannot be read: nothing of it.
 const HIDDEN: &str = "…";
 
+/// What an address of a Redis must be.
+pub const FORM: &str = "must be such as rediss://USER:PASSWORD@HOST:PORT, redis://… or unix:///SOCKET, with %40 for an `@` and so \
+     on in a password";
+
 /// An address. What shows it leaves its password out, and its query, which may hold one.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -20,6 +24,18 @@ impl Address {
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Secret::new(text))
+    }
+
+    /// Whether it is one of a Redis.
+    #[must_use]
+    pub fn is_redis(&self) -> bool {
+        let Some(url) = self.url() else { return false };
+        match url.scheme() {
+            // A fragment switches the check of certificates off.
+            "redis" | "rediss" => url.has_host() && url.fragment().is_none(),
+            "unix" | "redis+unix" => url.path().len() > 1,
+            _ => false,
+        }
     }
 
     /// The whole, with its password; nothing where it is no address.
@@ -60,6 +76,19 @@ impl Serialize for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_address_of_a_redis_is_told() {
+        let check = |text: &str, fits: bool| {
+            assert_eq!(Address::new(text.to_owned()).is_redis(), fits, "{text}");
+        };
+        check("redis://db", true);
+        check("rediss://admin:x@db:6380", true);
+        check("unix:///run/redis.sock", true);
+        for other in ["rediss://db/#insecure", "http://db", "redis:", "unix:", "db:6379", ""] {
+            check(other, false);
+        }
+    }
 
     #[test]
     fn an_address_is_shown_without_its_password() {

@@ -16,8 +16,7 @@ use crate::kernel::{gateway, output, relay};
 use crate::mcp::{audit, transport::http};
 use crate::notebook::record;
 use crate::sandbox::{CellSettings, LaunchSettings, SessionSettings};
-use crate::store;
-use crate::tenant;
+use crate::{replica, store, tenant};
 
 mod faults;
 mod file;
@@ -88,6 +87,8 @@ pub struct Config {
     pub tenant: tenant::Settings,
     /// Where what outlives a server is kept.
     pub store: store::Settings,
+    /// Limits and idempotency keys that hold over all servers.
+    pub shared: replica::Settings,
     /// Where kernels run, if not here.
     pub gateway: gateway::settings::Settings,
 }
@@ -116,6 +117,7 @@ impl Default for Config {
             audit: audit::Settings::default(),
             tenant: tenant::Settings::default(),
             store: store::Settings::default(),
+            shared: replica::Settings::default(),
             gateway: gateway::settings::Settings::default(),
         }
     }
@@ -137,7 +139,7 @@ impl Config {
     }
 
     /// The settings that are paths, under their keys.
-    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 11] {
+    fn paths_mut(&mut self) -> [(&'static str, &mut Option<PathBuf>); 12] {
         [
             ("workspace", &mut self.workspace),
             ("python", &mut self.python),
@@ -149,6 +151,7 @@ impl Config {
             ("http.tokens", &mut self.http.tokens),
             ("http.workspaces", &mut self.http.workspaces),
             ("tenant.redis_ca", &mut self.tenant.redis_ca),
+            ("shared.redis_ca", &mut self.shared.redis_ca),
             ("gateway.ca", &mut self.gateway.ca),
         ]
     }
@@ -178,6 +181,7 @@ impl Config {
             ("http", self.http.faults()),
             ("tenant", self.tenant.faults()),
             ("store", self.store.faults()),
+            ("shared", self.shared.faults()),
             ("gateway", self.gateway.faults()),
         ];
         let own = self.own_faults().into_iter();

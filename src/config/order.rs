@@ -45,6 +45,7 @@ const VARIABLES: &str = "variables decide what programs load and run";
 const WRITTEN: &str = "it says what is written down of cells";
 const SERVES: &str = "it says whom a server lets in";
 const LENDS: &str = "it says where kernels get accounts";
+const COUNTS: &str = "it says who counts what servers let through";
 const ELSEWHERE: &str = "it says where kernels run";
 const UNKNOWN: &str = "nobody has said which of its values is the tighter one";
 
@@ -71,6 +72,7 @@ fn listed(key: &str) -> Option<Rule> {
         "http" => Some(Rule::Users(SERVES)),
         "tenant" => Some(Rule::Users(LENDS)),
         "store" => Some(Rule::Users(KEEPS)),
+        "shared" => Some(Rule::Users(COUNTS)),
         "gateway" => Some(Rule::Users(ELSEWHERE)),
         _ => sessions(section, name),
     }

@@ -70,7 +70,7 @@ pub(super) fn showable(key: &str, value: &toml::Value) -> toml::Value {
     let shown: fn(&str) -> String = match key {
         "store.url" => Url::shown,
         "gateway.token" => |_| HIDDEN.to_owned(),
-        "tenant.redis_url" | "tenant.redis_nodes" => {
+        "shared.redis_url" | "tenant.redis_url" | "tenant.redis_nodes" => {
             |text| Address::new(text.to_owned()).to_string()
         }
         _ => return value.clone(),

@@ -59,9 +59,8 @@ fn setting(sources: &Sources, key: &Key, value: &OsStr, origin: Origin) -> Resul
             place: origin.place(),
             key: key.key.clone(),
             wrong: match key.key.as_str() {
-                "store.url" | "gateway.token" | "tenant.redis_url" | "tenant.redis_nodes" => {
-                    "must be UTF-8".to_owned()
-                }
+                "store.url" | "gateway.token" | "shared.redis_url" | "tenant.redis_url"
+                | "tenant.redis_nodes" => "must be UTF-8".to_owned(),
                 _ => format!("must be UTF-8, not {value:?}"),
             },
         }),

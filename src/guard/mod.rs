@@ -20,6 +20,7 @@ pub mod deadline;
 pub mod dedup;
 pub(crate) mod keyed;
 pub mod limiter;
+pub mod shared;
 mod shell;
 pub mod tally;
 pub mod trace;
@@ -183,6 +184,8 @@ pub struct Guards {
     pub breakers: Arc<breaker::Breakers>,
     /// What was used.
     pub accounts: Arc<limiter::Accounts>,
+    /// Who counts for all servers, where somebody does.
+    pub shared: Option<Arc<shared::Shared>>,
 }
 
 /// The settings of all guards.
@@ -200,12 +203,27 @@ impl Guards {
     /// Guards that remember nothing yet; `since_1970` microseconds have passed since 1970 at `now`.
     #[must_use]
     pub fn new(settings: Settings, since_1970: i64, now: Instant) -> Self {
+        Self::sharing(settings, since_1970, now, None)
+    }
+
+    /// The same, where somebody counts for all servers.
+    #[must_use]
+    pub fn sharing(
+        settings: Settings,
+        since_1970: i64,
+        now: Instant,
+        shared: Option<Arc<shared::Shared>>,
+    ) -> Self {
+        let limits = settings.limits;
+        let minded = shared.as_ref().map_or_else(|| limits.clone(), |shared| shared.minded());
+        let accounts = limiter::Accounts::minding(minded, limits, since_1970, now);
         Self {
             meter: Arc::new(usage::Meter::new(now)),
             tally: Arc::default(),
             trails: Arc::new(dedup::Trails::new(settings.dedup)),
             breakers: Arc::new(breaker::Breakers::new(settings.breaker)),
-            accounts: Arc::new(limiter::Accounts::new(settings.limits, since_1970, now)),
+            accounts: Arc::new(accounts),
+            shared,
         }
     }
 }
@@ -227,7 +245,9 @@ where
             )))
             .layer(GuardLayer(dedup::Dedup::new(Arc::clone(&guards.trails))))
             .layer(GuardLayer(breaker::Breaker::new(Arc::clone(&guards.breakers))))
-            .layer(GuardLayer(limiter::Limiter::new(Arc::clone(&guards.accounts))))
+            .layer(GuardLayer(
+                limiter::Limiter::new(Arc::clone(&guards.accounts)).sharing(guards.shared.clone()),
+            ))
             .layer(GuardLayer(deadline::Deadline))
             .layer(GuardLayer(contain::Contain))
             .service(tool),

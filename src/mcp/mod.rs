@@ -16,6 +16,7 @@ mod complete;
 mod context;
 pub mod guest;
 mod identity;
+mod keyed;
 mod order;
 mod progress;
 mod prompts;

@@ -300,6 +300,12 @@ impl Sandboxes {
         Duration::from_secs_f64(self.cells.timeout)
     }
 
+    /// How long the answer of a call that is over can be told again.
+    #[must_use]
+    pub fn replay(&self) -> Duration {
+        Duration::from_secs(self.cells.replay_seconds)
+    }
+
     /// Ends all kernels and waits until they are gone; new calls are refused from here on.
     pub async fn close(&self) {
         let open = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).take();

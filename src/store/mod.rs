@@ -13,6 +13,7 @@ mod news;
 mod postgres;
 mod sessions;
 pub mod settings;
+pub mod shared;
 mod sqlite;
 mod statements;
 mod steps;

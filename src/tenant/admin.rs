@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     base::{ids, secret::Secret},
+    redis_client::ClientError,
     tls,
 };
 
@@ -67,7 +68,8 @@ impl Admin {
         let all = std::iter::once(first).chain(&settings.redis_nodes);
         let nodes = all.map(|address| Node::new(address, ca)).collect::<Result<Vec<_>, _>>()?;
         let upstream = first.url().and_then(|url| Upstream::of(&url, &connector));
-        let upstream = upstream.ok_or_else(|| TenantError::Address(first.to_string()))?;
+        let bad = || TenantError::Address { node: first.to_string(), source: ClientError::Address };
+        let upstream = upstream.ok_or_else(bad)?;
         Ok(Some(Self { nodes, upstream, delete_keys: settings.delete_keys }))
     }
 

@@ -1,13 +1,21 @@
 //! Why there is no account.
 
-use crate::tls::TlsError;
+use crate::{redis_client::ClientError, tls::TlsError};
 
 /// Why an account cannot be made, changed or ended. No text of it holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantError {
     /// The settings' address.
-    #[error("`{0}` is no address of a Redis; correct `tenant.redis_url` or `tenant.redis_nodes`")]
-    Address(String),
+    #[error(
+        "`{node}` cannot be reached at all; correct `tenant.redis_url`, `tenant.redis_nodes` or \
+         `tenant.redis_ca`"
+    )]
+    Address {
+        /// As it may be shown.
+        node: String,
+        /// Why not.
+        source: ClientError,
+    },
     /// Whom to trust.
     #[error("TLS to Redis cannot be set up (`tenant.redis_ca`)")]
     Tls(#[from] TlsError),

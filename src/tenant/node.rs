@@ -2,14 +2,13 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Value,
     aio::MultiplexedConnection, cmd, pipe,
 };
 
@@ -18,7 +17,7 @@ use super::{
     error::TenantError,
     ledger::Ledger,
 };
-use crate::base::address::Address;
+use crate::{base::address::Address, redis_client};
 
 /// How long a node may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,22 +51,8 @@ pub(super) enum Written {
 impl Node {
     pub(super) fn new(address: &Address, ca: Option<&Path>) -> Result<Self, TenantError> {
         let shown = address.to_string();
-        let bad = || TenantError::Address(shown.clone());
-        let url = address.url().ok_or_else(bad)?;
-        let client = match (url.scheme(), ca) {
-            ("rediss", Some(file)) => {
-                let failed = |error| TenantError::Node {
-                    node: shown.clone(),
-                    deed: "be trusted",
-                    source: RedisError::from(error),
-                };
-                let root_cert = Some(fs::read(file).map_err(failed)?);
-                Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert })
-            }
-            _ => Client::open(url),
-        };
-        // Its words may hold the address.
-        let client = client.map_err(|_| bad())?;
+        let client = redis_client::client(address, ca)
+            .map_err(|source| TenantError::Address { node: shown.clone(), source })?;
         Ok(Self { shown, client, warned: AtomicBool::new(false) })
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::address::Address;
+use crate::base::address::{Address, FORM};
 
 /// Accounts of users at a Redis that they share.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +32,7 @@ impl Settings {
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        let bad = |address: &Address| (!is_redis(address)).then(|| FORM.to_owned());
+        let bad = |address: &Address| (!address.is_redis()).then(|| FORM.to_owned());
         faults.extend(self.redis_url.as_ref().and_then(bad).map(|wrong| ("redis_url", wrong)));
         faults.extend(self.redis_nodes.iter().find_map(bad).map(|wrong| ("redis_nodes", wrong)));
         if !cfg!(feature = "redis") && self.redis_url.is_some() {
@@ -40,37 +40,5 @@ impl Settings {
             faults.push(("redis_url", needs.to_owned()));
         }
         faults
-    }
-}
-
-/// What an address must be.
-const FORM: &str = "must be such as rediss://USER:PASSWORD@HOST:PORT, redis://… or unix:///SOCKET, with %40 for an `@` and so \
-     on in a password";
-
-fn is_redis(address: &Address) -> bool {
-    let Some(url) = address.url() else { return false };
-    match url.scheme() {
-        // A fragment switches the check of certificates off.
-        "redis" | "rediss" => url.has_host() && url.fragment().is_none(),
-        "unix" | "redis+unix" => url.path().len() > 1,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_address_of_a_redis_is_told() {
-        let check = |text: &str, fits: bool| {
-            assert_eq!(is_redis(&Address::new(text.to_owned())), fits, "{text}");
-        };
-        check("redis://db", true);
-        check("rediss://admin:x@db:6380", true);
-        check("unix:///run/redis.sock", true);
-        for other in ["rediss://db/#insecure", "http://db", "redis:", "unix:", "db:6379", ""] {
-            check(other, false);
-        }
     }
 }

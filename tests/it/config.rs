@@ -13,6 +13,7 @@
 
 mod faults;
 mod project;
+mod values;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -155,54 +156,10 @@ fn sections_of_different_sources_are_laid_over_one_another() {
 #[test]
 fn every_key_can_be_set_by_variable_by_flag_and_in_the_file() {
     for key in keys() {
-        // A fault where husk was built without.
-        if key.key == "tenant.redis_url" && !cfg!(feature = "redis")
-            || key.key == "gateway.url" && !cfg!(feature = "gateway")
-        {
+        if !values::is_built(&key) {
             continue;
         }
-        // One more than the default lies within the limits of every number.
-        let number = key.default.as_ref().and_then(|toml| toml.parse().ok());
-        let (toml, text) = match number.map(|number: f64| (number + 1.0).to_string()) {
-            Some(number) => (number.clone(), number),
-            None if key.key == "sandbox.env_set" => ("['a=b']".to_owned(), "a=b".to_owned()),
-            None if key.key == "http.origins" => {
-                ("['https://a.example']".to_owned(), "https://a.example".to_owned())
-            }
-            None if key.key == "tenant.redis_nodes" => {
-                ("['redis://a']".to_owned(), "redis://a".to_owned())
-            }
-            None if key.key == "tenant.redis_url" => {
-                ("'redis://a'".to_owned(), "redis://a".to_owned())
-            }
-            None if key.key == "gateway.url" => ("'http://a/'".to_owned(), "http://a/".to_owned()),
-            None if key.expected.starts_with("a list") => ("['a']".to_owned(), "a".to_owned()),
-            None if key.expected.starts_with("one of") => {
-                let words = key.expected.trim_start_matches("one of ").split(", ");
-                let other =
-                    words.filter(|word| key.default.as_deref() != Some(word)).last().unwrap();
-                (other.to_owned(), other.trim_matches('"').to_owned())
-            }
-            None if key.key == "sandbox.cpus" => ("1.5".to_owned(), "1.5".to_owned()),
-            // Less memory starts no kernel.
-            None if key.key.starts_with("sandbox.") => {
-                ("1000000000".to_owned(), "1000000000".to_owned())
-            }
-            None if key.expected.contains("whole") => ("7".to_owned(), "7".to_owned()),
-            None if key.key == "dedup.mode" => ("'window'".to_owned(), "window".to_owned()),
-            None if key.expected.contains("true") => ("true".to_owned(), "true".to_owned()),
-            // A share.
-            None if key.key == "breaker.fault_share" => ("0.5".to_owned(), "0.5".to_owned()),
-            None if key.expected == "a number" => ("7.5".to_owned(), "7.5".to_owned()),
-            None if key.key == "notebook.file" => ("'a.ipynb'".to_owned(), "a.ipynb".to_owned()),
-            None if key.key == "store.url" => {
-                ("'postgres://a/b'".to_owned(), "postgres://a/b".to_owned())
-            }
-            None if key.key.starts_with("http.oauth.") || key.key == "http.advertise" => {
-                ("'https://a.example/b'".to_owned(), "https://a.example/b".to_owned())
-            }
-            None => ("'abc'".to_owned(), "abc".to_owned()),
-        };
+        let (toml, text) = values::another(&key);
         let cases = [
             Case::new().trusted(format!("{} = {toml}", key.key)),
             Case::new().env(&key.env, &text),

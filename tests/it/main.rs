@@ -50,5 +50,7 @@ mod tasks;
 #[cfg(feature = "redis")]
 mod tenants;
 mod tidy;
+#[cfg(all(feature = "redis", feature = "postgres"))]
+mod together;
 mod tokens;
 mod traced;

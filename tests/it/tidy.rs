@@ -13,8 +13,8 @@ use syn::visit::{self, Visit};
 /// prints the same table.
 const FLOORS: &[&[&str]] = &[
     &["base", "tls"],
-    &["guard", "jail", "kernel", "proxy", "store"],
-    &["llm", "notebook", "sandbox"],
+    &["guard", "jail", "kernel", "proxy", "redis_client", "store"],
+    &["llm", "notebook", "replica", "sandbox"],
     &["agent", "mcp", "tenant"],
     &["app", "cli", "config", "schema", "telemetry"],
 ];
@@ -52,7 +52,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("http_body_util", &["kernel", "mcp", "proxy"]),
     ("axum", &["mcp"]),
     ("tokio_rustls", &["kernel", "mcp", "tenant", "tls"]),
-    ("redis", &["tenant"]),
+    ("redis", &["redis_client", "replica", "tenant"]),
     ("reqwest", &["llm"]),
     ("rustyline", &["cli"]),
     ("pulldown_cmark", &["cli"]),

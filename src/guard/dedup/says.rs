@@ -4,7 +4,15 @@ use super::{settings::Rules, trail::Repetition};
 use crate::guard::Denial;
 
 /// The codes of this layer's denials.
-pub const CODES: [&str; 5] = ["no_progress", "same_error", "too_often", "cycle", "repeated"];
+pub const CODES: [&str; 7] = [
+    "no_progress",
+    "same_error",
+    "too_often",
+    "cycle",
+    "repeated",
+    "key_under_way",
+    "key_unchecked",
+];
 
 /// A hint in the answer to a call that still ran.
 pub(super) fn hint(repetition: Repetition, rules: &Rules) -> String {

@@ -65,6 +65,8 @@ struct State {
 #[derive(Debug)]
 pub struct Accounts {
     settings: Settings,
+    /// Those of the limits that are minded here; the others are minded elsewhere.
+    minded: Settings,
     /// Microseconds since 1970 at `start`: a clock that runs evenly from there.
     since_1970: i64,
     start: Instant,
@@ -97,6 +99,18 @@ impl Accounts {
     /// Nothing used yet; `since_1970` microseconds have passed since 1970 at `now`.
     #[must_use]
     pub fn new(settings: Settings, since_1970: i64, now: Instant) -> Self {
+        let minded = settings.clone();
+        Self::minding(minded, settings, since_1970, now)
+    }
+
+    /// The same where only these of the limits are minded here.
+    #[must_use]
+    pub(in crate::guard) fn minding(
+        minded: Settings,
+        settings: Settings,
+        since_1970: i64,
+        now: Instant,
+    ) -> Self {
         let state = State {
             accounts: bounded(MOST_PRINCIPALS),
             total: Account::default(),
@@ -105,7 +119,7 @@ impl Accounts {
             running_total: 0,
             changes: None,
         };
-        Self { settings, since_1970, start: now, state: Mutex::new(state) }
+        Self { settings, minded, since_1970, start: now, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -147,11 +161,11 @@ impl Accounts {
         let charged =
             (!wanted.free).then_some(Charged { minute, tokens: wanted.tokens, cell: wanted.cell });
         if let Some(charged) = charged {
-            state.charge(who, charged, &self.settings, micros);
+            state.charge(who, charged, &self.minded, micros);
         }
         *state.running.entry(who.clone()).or_default() += 1;
         state.running_total += 1;
-        Ok(Reservation { accounts: Arc::clone(self), who: who.clone(), charged })
+        Ok(Reservation { accounts: Arc::clone(self), who: who.clone(), charged, lease: None })
     }
 
     /// Settles what a call has cost in truth.
@@ -171,6 +185,26 @@ impl Accounts {
         }
     }
 
+    /// What a call was charged is taken back.
+    pub(super) fn revoke(&self, who: &Who, charged: Charged) {
+        let mut state = self.lock();
+        let State { accounts, total, sessions, .. } = &mut *state;
+        for (account, limit) in [
+            (accounts.peek_mut(&who.principal), self.minded.requests_per_minute),
+            (Some(total), self.minded.total_requests_per_minute),
+        ] {
+            let Some(account) = account else { continue };
+            account.hour.add(charged.minute, -1, -signed(charged.tokens));
+            if limit > 0 {
+                account.pace.give_back(limit);
+            }
+        }
+        if let Some(session) = sessions.peek_mut(who) {
+            session.cells -= u64::from(charged.cell).min(session.cells);
+            session.tokens = session.tokens.saturating_sub(charged.tokens);
+        }
+    }
+
     /// A call is over.
     pub(super) fn leave(&self, who: &Who) {
         let mut state = self.lock();
@@ -185,7 +219,7 @@ impl Accounts {
 
     /// Whether every limit leaves room.
     fn check(&self, state: &State, who: &Who, wanted: Wanted, now: i64) -> Result<(), Over> {
-        let limits = &self.settings;
+        let limits = &self.minded;
         let running = state.running.get(who).copied().unwrap_or_default();
         Limit::SessionCalls.room(running, limits.concurrent_per_session)?;
         Limit::AllCalls.room(state.running_total, limits.concurrent_total)?;
@@ -361,6 +395,6 @@ fn whole(seconds: f64) -> u64 {
     seconds.clamp(0.0, 1e15).ceil() as u64
 }
 
-pub(super) fn signed(tokens: u64) -> i64 {
+pub(in crate::guard) fn signed(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::guard::Denial;
+use crate::guard::{Denial, shared::UNCHECKED};
 
 /// One limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Limit {
 }
 
 /// The codes of this layer's denials.
-pub const CODES: [&str; 8] = [
+pub const CODES: [&str; 9] = [
     "requests_per_minute",
     "total_requests_per_minute",
     "tokens_per_hour",
@@ -37,6 +37,7 @@ pub const CODES: [&str; 8] = [
     "session_cells",
     "session_seconds",
     "session_tokens",
+    UNCHECKED,
 ];
 
 /// A limit that is reached.
@@ -101,6 +102,12 @@ impl Limit {
                 ("session_tokens", "session.max_tokens", "tokens of this session")
             }
         }
+    }
+
+    /// The setting that says how much, in its section.
+    #[must_use]
+    pub fn setting(self) -> &'static str {
+        self.words().1
     }
 
     fn hint(self) -> &'static str {

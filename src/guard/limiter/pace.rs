@@ -29,17 +29,27 @@ impl Pace {
         self.arrival = self.next(limit, now);
     }
 
+    /// Takes a request back that was entered.
+    pub(super) fn give_back(&mut self, limit: u32) {
+        self.arrival -= interval(limit);
+    }
+
     /// How many requests may come at once.
     #[must_use]
     pub(super) fn left(self, limit: u32, now: i64) -> u32 {
-        let ahead = (self.arrival - now).clamp(0, MINUTE);
-        u32::try_from((MINUTE - ahead) / interval(limit)).unwrap_or(limit).min(limit)
+        left(self.arrival.saturating_sub(now), limit)
     }
 
     fn next(self, limit: u32, now: i64) -> i64 {
         // A clock that was set back must not lock anybody out for longer than a minute.
         self.arrival.clamp(now, now.saturating_add(MINUTE)).saturating_add(interval(limit))
     }
+}
+
+/// How many requests may come at once when all so far have caught up in so many microseconds.
+pub(in crate::guard) fn left(ahead: i64, limit: u32) -> u32 {
+    let room = MINUTE - ahead.clamp(0, MINUTE);
+    u32::try_from(room / interval(limit)).unwrap_or(limit).min(limit)
 }
 
 fn interval(limit: u32) -> i64 {

@@ -214,6 +214,12 @@ fn short(text: &str) -> String {
     }
 }
 
+/// The word for it.
+pub(in crate::mcp) fn status(status: Status) -> String {
+    let word = serde_json::to_value(word(status)).unwrap_or_default();
+    word.as_str().unwrap_or_default().to_owned()
+}
+
 fn word(status: Status) -> StatusWord {
     match status {
         Status::Ok => StatusWord::Ok,

@@ -7,6 +7,7 @@
 pub mod cell;
 mod guest;
 mod images;
+mod kept;
 mod notes;
 
 use std::{error::Error, sync::Arc, time::Duration};

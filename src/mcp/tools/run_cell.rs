@@ -15,6 +15,7 @@ use crate::{
         ask::Way,
         attend::{self, Attending},
         identity::Likeness,
+        keyed::Keyed,
         order::Ticket,
         progress::Progress,
         reply::{Reply, cell::CellOutput},
@@ -73,12 +74,22 @@ fn run(context: Arc<Context>, mut call: Call) -> Running {
             Ok(understood) => understood,
             Err(denial) => return Reply::denied(denial),
         };
+        let keyed = match Keyed::claim(&context, &call, &understood.0).await {
+            Ok(keyed) => keyed,
+            Err(reply) => return *reply,
+        };
         let progress = Progress::of(&call.request);
         let listener = progress.as_ref().map(Progress::listener);
         match attending(context, call, understood, listener.as_ref()) {
             Ok((attending, claim, shared)) => {
                 let budget = budget_of(&attending);
+                let remembered = attending.context.sandboxes.replay();
+                let kept = keyed.map(|keyed| keyed.follows(&attending.run, remembered));
                 let reply = attending.answer(progress).await;
+                if let (Some(kept), Some(answer)) = (kept, reply.to_be_kept()) {
+                    // Nobody hears it where the end is told already.
+                    let _ = kept.send(answer);
+                }
                 if reply.asks() {
                     claim.pause()
                 } else {
@@ -90,7 +101,12 @@ fn run(context: Arc<Context>, mut call: Call) -> Running {
                     _ => reply,
                 }
             }
-            Err(reply) => *reply,
+            Err(reply) => {
+                if let Some(keyed) = keyed {
+                    keyed.never_began();
+                }
+                *reply
+            }
         }
     })
 }

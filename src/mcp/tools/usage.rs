@@ -37,9 +37,9 @@ pub const TOOL: Definition = Definition {
 #[serde(deny_unknown_fields)]
 pub struct Args {}
 
-/// What the user of that context is told.
+/// What the user of that context is told, as this server knows it.
 pub(in crate::mcp) fn of(context: &Context) -> Output {
-    Output::of(&context.guards, &context.principal, Instant::now())
+    Output::of(&context.guards, &context.principal, None, Instant::now())
 }
 
 fn run(context: Arc<Context>, call: Call) -> Running {
@@ -47,7 +47,11 @@ fn run(context: Arc<Context>, call: Call) -> Running {
         if let Err(denial) = super::arguments::<Args>(TOOL.name, call.arguments) {
             return Reply::denied(denial);
         }
-        let output = of(&context);
+        let for_all = match &context.guards.shared {
+            Some(shared) => shared.standing(&context.principal).await,
+            None => None,
+        };
+        let output = Output::of(&context.guards, &context.principal, for_all, Instant::now());
         Reply::value(output.text(), &output)
     })
 }

@@ -2,7 +2,8 @@
 
 use crate::store::steps::Step;
 
-pub(super) const STEPS: &[Step] = &[(1, "usage", USAGE), (2, "sessions", SESSIONS)];
+pub(super) const STEPS: &[Step] =
+    &[(1, "usage", USAGE), (2, "sessions", SESSIONS), (3, "shared", include_str!("shared.sql"))];
 
 // Texts are compared byte by byte, as SQLite does it: no locale has a say. Minutes and seconds count
 // from 1970. What a principal may still do within an hour is in `usage`; `usage_total` is for who

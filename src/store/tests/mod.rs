@@ -71,7 +71,7 @@ impl Home {
     }
 
     /// What another program does to it.
-    async fn run(&self, sql: &'static str) {
+    pub(crate) async fn run(&self, sql: &'static str) {
         #[cfg(feature = "postgres")]
         if let Some(url) = &self.settings.url {
             use sqlx::Connection;

@@ -167,7 +167,7 @@ fn an_unknown_key_is_told_the_nearest_known_one() {
     check(after, "1:31", "launch.tmeout", "`launch.timeout`");
     check("data-dir = 'x'", "1:1", "data-dir", "`data_dir`");
     check("\n[cells]\n timeuot = 3", "3:2", "cells.timeuot", "`cells.timeout`");
-    let both = "`cells.timeout` or `launch.timeout` or `store.timeout`";
+    let both = "`cells.timeout` or `launch.timeout` or `shared.timeout` or `store.timeout`";
     check("timeout = 3", "1:1", "timeout", both);
     let images = "`output.max_images`";
     check("[wire]\nmax_images = 3", "2:1", "wire.max_images", images);
@@ -187,7 +187,7 @@ fn a_key_like_no_other_is_told_the_keys_beside_it() {
         "1:1: unknown key `colour`; known here: connection_file, data_dir, kernel, log, python, session, \
          workspace, [audit], [breaker], [cells], [dedup], [dedup.notebook_inspect], [dedup.notebook_run_cell], \
          [gateway], [http], [http.oauth], [launch], [limits], [limits.session], [notebook], [output], [sandbox], [sessions], \
-         [store], [tenant], [wire]",
+         [shared], [shared.on_failure], [store], [tenant], [wire]",
     );
 }
 
@@ -201,7 +201,7 @@ fn an_unknown_variable_or_flag_is_told_the_nearest_known_one() {
     check("HUSK_CELL_TIMEOUT", "did you mean `HUSK_CELLS_TIMEOUT`?");
     check(
         "HUSK_TIMEOUT",
-        "did you mean `HUSK_CELLS_TIMEOUT` or `HUSK_LAUNCH_TIMEOUT` or `HUSK_STORE_TIMEOUT`?",
+        "did you mean `HUSK_CELLS_TIMEOUT` or `HUSK_LAUNCH_TIMEOUT` or `HUSK_SHARED_TIMEOUT` or `HUSK_STORE_TIMEOUT`?",
     );
     check(
         "HUSK_COLOUR",
@@ -251,7 +251,8 @@ fn all_faults_of_all_sources_are_shown_together_in_order() {
         .flag("--timeout", "cells.timeout", "-5");
     let known = "connection_file, data_dir, kernel, log, python, session, workspace, [audit], [breaker], [cells], [dedup], \
                  [dedup.notebook_inspect], [dedup.notebook_run_cell], [gateway], [http], [http.oauth], [launch], [limits], \
-                 [limits.session], [notebook], [output], [sandbox], [sessions], [store], [tenant], [wire]";
+                 [limits.session], [notebook], [output], [sandbox], [sessions], [shared], \
+                 [shared.on_failure], [store], [tenant], [wire]";
     let expected = [
         "8 faults in the settings:",
         "  ROOT/user/husk/husk.toml:1:7: `log` must be a text in quotes, not 3",

@@ -168,3 +168,18 @@ fn each_call_is_written_down_and_no_secret_is() {
         assert!(!text.contains(kept), "{kept}: {text}");
     }
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn metrics_tell_whether_somebody_counts_for_all_servers() {
+    let redis = crate::support::redis::Redis::start();
+    let shared = [("HUSK_SHARED_REDIS_URL", redis.url())];
+    let shared = shared.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let served = Served::start_with(tempfile::tempdir().unwrap(), &[], &shared);
+    let mut client = served.client(None);
+    client.run("s", "1");
+    assert_eq!(Page::of(&served, None).value("husk_shared_up", json!({})), 1.0);
+    redis.kill();
+    client.run("s", "1");
+    assert_eq!(Page::of(&served, None).value("husk_shared_up", json!({})), 0.0);
+}

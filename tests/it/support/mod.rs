@@ -5,6 +5,8 @@ pub(crate) mod host;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod processes;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod web;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use crate::guard::{
     Guards,
     breaker::{Shown, heart::Word},
     dedup::Streak,
+    limiter::Standing,
     usage,
 };
 
@@ -73,6 +74,9 @@ pub struct Output {
     // calls, tokens, limit (of tokens), left.
     #[schemars(with = "Map<String, Value>")]
     hour: Used,
+    // By whom `minute.left` and `hour` are counted: this_server or all_servers; only where servers share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_by: Option<&'static str>,
     // calls, tokens, faults (of husk or the kernel), denied, joined (sent twice, run once).
     #[schemars(with = "Map<String, Value>")]
     total: Counts,
@@ -89,12 +93,21 @@ pub struct Output {
 }
 
 impl Output {
-    /// What a user is told at this moment.
-    pub(super) fn of(guards: &Guards, principal: &str, now: Instant) -> Self {
+    /// What a user is told at this moment; how the user stands with all servers, where that is known.
+    pub(super) fn of(
+        guards: &Guards,
+        principal: &str,
+        for_all: Option<Standing>,
+        now: Instant,
+    ) -> Self {
         let summary = guards.meter.summary(principal, now);
-        let standing = guards.accounts.standing(principal, now);
         let limits = guards.accounts.settings();
         let limit = |limit: u64| (limit > 0).then_some(limit);
+        let counted_by = guards.shared.as_ref().map(|_| match for_all {
+            Some(_) => "all_servers",
+            None => "this_server",
+        });
+        let standing = for_all.unwrap_or_else(|| guards.accounts.standing(principal, now));
         let by_tool = summary.by_tool.iter();
         let mut total = usage::Counts::default();
         summary.by_tool.values().for_each(|counts| total.add(*counts));
@@ -111,6 +124,7 @@ impl Output {
                 limit: limit(limits.tokens_per_hour),
                 left: standing.tokens_left,
             },
+            counted_by,
             total: counts(None, total),
             by_tool: by_tool.map(|(tool, sum)| counts(Some(tool), *sum)).collect(),
             repeated: guards.trails.streaks(principal, now).into_iter().map(repeated).collect(),
@@ -125,6 +139,16 @@ impl Output {
             [("last minute", &self.minute, "calls"), ("last hour", &self.hour, "tokens")]
         {
             line(&mut text, format_args!("{span}: {}", used.text(what)));
+        }
+        match self.counted_by {
+            Some("this_server") => line(
+                &mut text,
+                format_args!(
+                    "(left, and the hour, by this server's own count: nobody counts for all)"
+                ),
+            ),
+            Some(_) => line(&mut text, format_args!("(left, and the hour, over all servers)")),
+            None => {}
         }
         line(&mut text, format_args!("total: {}", self.total.text()));
         for counts in &self.by_tool {

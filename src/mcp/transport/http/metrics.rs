@@ -38,6 +38,10 @@ fn told(door: &Door) -> String {
         let context = tenant.server.context();
         calls(&mut page, &context.guards.tally.look());
         counted(&mut page, &context.sandboxes.census());
+        if let Some(shared) = &context.guards.shared {
+            let help = "Whether somebody counts for all servers; else limits hold as shared.on_failure says";
+            page.one("husk_shared_up", "gauge", help, f64::from(shared.down().is_none()));
+        }
     }
     let of = |tenant: &Arc<Tenant>| tenant.server.context().sandboxes.status(None);
     kernels(&mut page, &all.iter().flat_map(of).collect::<Vec<_>>());
