@@ -6,7 +6,7 @@ nothing, so that nothing else differs. Kernels are started without IPython's his
 own. Prints Markdown.
 
 An Enterprise Gateway needs an older jupyter_client than the others, and so a Python environment of its own: it is
-measured where --enterprise names one (a venv with jupyter_enterprise_gateway and ipykernel).
+measured where there is one with jupyter_enterprise_gateway and ipykernel (--enterprise).
 """
 
 import argparse
@@ -177,7 +177,9 @@ KERNEL = "import ipykernel as k; assert not get_ipython().history_manager.enable
 def parsed():
     parser = argparse.ArgumentParser(prog="tests/bench/gateways", description=__doc__.splitlines()[0])
     parser.add_argument("--husk", type=Path, default=ROOT / "target/release/husk", metavar="PATH", help="the binary")
-    parser.add_argument("--enterprise", type=Path, metavar="VENV", help="a venv with jupyter_enterprise_gateway")
+    enterprise = ROOT / "target/test-enterprise"
+    enterprise = enterprise if (enterprise / "bin" / SERVERS["Enterprise Gateway"][0]).exists() else None
+    parser.add_argument("--enterprise", type=Path, default=enterprise, metavar="VENV", help="(default: %(default)s)")
     parser.add_argument("--calls", type=int, default=200, help="calls to each contender (default: %(default)s)")
     parser.add_argument("--block", type=int, default=20, help="calls before the next one's turn (default: %(default)s)")
     options = parser.parse_args()
