@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio_rustls::{
@@ -57,6 +58,13 @@ pub fn connector(authorities: Option<&Path>) -> Result<TlsConnector, TlsError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// What it is that a server has not answered TLS's first word in time.
+#[must_use]
+pub fn mute(waited: Duration) -> io::Error {
+    let why = format!("it does not answer TLS's first word within {} s", waited.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, rustls::Error::General(why))
 }
 
 /// The certificates of a PEM file.

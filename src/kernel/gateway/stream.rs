@@ -17,12 +17,10 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{self, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 use url::Url;
+
+use crate::tls::mute;
 
 /// How long a server may take to answer TLS's first word. A Jupyter Server without TLS never does.
 const GREETING: Duration = Duration::from_secs(10);
@@ -45,12 +43,7 @@ impl Stream {
         let Some(tls) = tls else { return Ok(Self::Plain(Quick(stream))) };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| invalid())?;
         let greeted = timeout(GREETING, tls.connect(name, Quick(stream))).await;
-        let mute = |_| {
-            let seconds = GREETING.as_secs();
-            let why = format!("it does not answer TLS's first word within {seconds} s");
-            io::Error::new(io::ErrorKind::TimedOut, rustls::Error::General(why))
-        };
-        Ok(Self::Tls(Box::new(greeted.map_err(mute)??)))
+        Ok(Self::Tls(Box::new(greeted.unwrap_or_else(|_elapsed| Err(mute(GREETING)))?)))
     }
 }
 
