@@ -46,7 +46,7 @@ impl Opened {
     }
 
     /// Closes it, if it was opened.
-    pub(super) async fn close(&self) {
+    pub async fn close(&self) {
         if let Some(Ok(store)) = self.store.get() {
             store.close().await;
         }

@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::{AppError, registry::Opened};
 use crate::{
     config::Config,
-    guard::shared::{Carrier, Shared, counter::Counter},
+    guard::shared::{
+        Carrier, Shared,
+        counter::{self, Counter},
+    },
     jail,
     replica::InStore,
 };
@@ -78,6 +81,21 @@ impl Together {
             tracing::error!(%error, "the task that tells what calls have cost broke");
         }
     }
+}
+
+/// Asks who counts for all servers something: who it is, if anybody is to.
+///
+/// # Errors
+/// [`NotShared`], or that nobody answers.
+pub async fn answers(
+    config: &Config,
+    opened: &Opened,
+) -> Result<Option<String>, Box<dyn std::error::Error>> {
+    let Some(counter) = counter(config, opened)? else { return Ok(None) };
+    let asked = timeout(config.shared.patience(), counter.look(counter::user(""))).await;
+    asked.map_err(|_| format!("no answer in {} s (`shared.timeout`)", config.shared.timeout))??;
+    let url = config.shared.redis_url.as_ref().map(ToString::to_string);
+    Ok(Some(url.unwrap_or_else(|| "the store".to_owned())))
 }
 
 fn counter(config: &Config, opened: &Opened) -> Result<Option<Arc<dyn Counter>>, NotShared> {

@@ -2,12 +2,13 @@
 //!
 //! Each check is a line: ✓ or ✗, what was found, and for ✗ the way to mend it. [`attack`] goes further:
 //! it tries what no cell may be able to do. Where kernels run at a gateway, that is looked at instead of this
-//! machine ([`gateway`]).
+//! machine ([`gateway`]). What servers share is asked as well ([`services`]).
 
 mod attack;
 #[cfg(feature = "gateway")]
 mod gateway;
 mod prey;
+mod services;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -85,6 +86,7 @@ async fn all(loaded: Result<Loaded, Faults>) -> Vec<Check> {
             return checks;
         }
     };
+    checks.extend(services::all(&config, &data).await);
     #[cfg(feature = "gateway")]
     if config.gateway.url.is_some() {
         checks.extend(gateway::all(&config, folder, data).await);

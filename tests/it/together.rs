@@ -298,3 +298,44 @@ fn what_cannot_count_for_all_is_told_before_anything_starts() {
     check(&ca, "/nowhere/ca.pem");
     check(&[("HUSK_SHARED_TIMEOUT", "0")], "shared.timeout");
 }
+
+#[test]
+fn doctor_asks_what_servers_share() {
+    let redis = Redis::start();
+    let Some(cluster) = Cluster::shared() else { return };
+    let (redis_url, url) = (redis.url(), cluster.database());
+    let look = |settings: &[(&str, &str)]| {
+        let mut command = husk();
+        let data = tempfile::tempdir().unwrap();
+        command.env("HUSK_DATA_DIR", data.path()).env("HUSK_PYTHON", python());
+        command.envs(settings.iter().copied()).current_dir(data.path());
+        let output = command.args(["doctor", "--json"]).output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (told, output.status.success())
+    };
+    let line = |told: &serde_json::Value, name: &str| {
+        let all = told.as_array().or_else(|| told["checks"].as_array()).unwrap();
+        let found = all.iter().find(|check| check["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {told}")).clone()
+    };
+    let all = [
+        ("HUSK_STORE_URL", url.as_str()),
+        ("HUSK_SHARED_REDIS_URL", redis_url.as_str()),
+        ("HUSK_TENANT_REDIS_URL", redis_url.as_str()),
+    ];
+    let (told, good) = look(&all);
+    assert!(good, "{told}");
+    for name in ["store", "shared limits", "tenants"] {
+        assert_eq!(line(&told, name)["ok"], true, "{told}");
+    }
+    let (told, _) = look(&[("HUSK_STORE_URL", &url), ("HUSK_SHARED_STORE", "true")]);
+    assert_eq!(line(&told, "shared limits")["found"], "the store counts for all servers");
+    redis.kill();
+    let (told, good) = look(&all);
+    assert!(!good);
+    for name in ["shared limits", "tenants"] {
+        let check = line(&told, name);
+        assert!(check["ok"] == false && check["found"].as_str().unwrap().contains("redis.sock"));
+    }
+    assert!(!told.to_string().contains("hunter2"), "{told}");
+}
