@@ -7,6 +7,7 @@ use super::{
     site::{HOSTS, Site},
     two_sessions,
 };
+use crate::support::web::PATIENCE;
 
 /// A cell that goes on until somebody opens its pipe on its host.
 const LONG: &str = "os.mkfifo('/tmp/pipe')\nopen('/tmp/pipe').read()\nprint(kept)";
@@ -29,11 +30,15 @@ fn sessions_run_on_each_host_in_turn() {
     let unknown =
         host.tool("notebook_run_cell", json!({ "code": "1", "session": "d", "kernel": "ir" }));
     assert_eq!(unknown.structured()["denied"]["code"], "kernel_start_failed", "{unknown:?}");
+    // With husk they end.
+    let kernels = HOSTS.map(|(name, _)| {
+        let machine = site.host(name);
+        let all = machine.run(&["pgrep", "-u", "kernels", "-f", "launch_ipykernel"]);
+        all.lines().map(|pid| machine.process(pid)).collect::<Vec<_>>()
+    });
     drop(host);
-    for (name, _) in HOSTS {
-        let left =
-            site.host(name).run(&["sh", "-c", "pgrep -u kernels -fa launch_ipykernel || true"]);
-        assert_eq!(left, "", "{name}");
+    for kernel in kernels.iter().flatten() {
+        kernel.must_end_within(PATIENCE, "a kernel");
     }
 }
 
@@ -66,6 +71,18 @@ fn a_host_that_goes_takes_its_sessions_along_and_no_others() {
     assert!(again.text().starts_with(&stays), "{again:?}");
     assert!(again.text().contains("this is a fresh kernel"), "{again:?}");
     assert_eq!(cell(&mut host, "other", "kept").text(), "'kept'");
+}
+
+#[test]
+fn what_would_start_on_a_host_that_is_gone_starts_on_the_next() {
+    let Some(mut site) = Site::start() else { return };
+    let [(gone, _), (stays, _)] = HOSTS;
+    // Nobody has noticed, for there is no kernel on it.
+    site.kill_host(gone);
+    let mut host = site.husk(&[]);
+    for session in ["a", "b"] {
+        assert_eq!(place(&mut host, session)[0], stays, "{session}");
+    }
 }
 
 #[test]

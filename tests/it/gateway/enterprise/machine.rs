@@ -6,9 +6,15 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
+    time::Instant,
 };
 
-use crate::support::{processes::Watched, repository, web::PATIENCE, without_settings};
+use crate::support::{
+    processes::{Watched, outside},
+    repository,
+    web::PATIENCE,
+    without_settings,
+};
 
 /// The gateway's address in the example's files.
 pub(super) const GATEWAY: &str = "192.0.2.1";
@@ -125,6 +131,11 @@ impl Machine {
         command
     }
 
+    /// The process that it knows by that number.
+    pub(super) fn process(&self, inside: &str) -> Watched {
+        Watched::hold(outside(self.child.id(), inside))
+    }
+
     /// Runs a command there, which must succeed; what it prints.
     pub(super) fn run(&self, words: &[&str]) -> String {
         succeeds(&mut self.command(words))
@@ -170,9 +181,9 @@ pub(super) fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 
 /// Waits for a line that fits.
 pub(super) fn said(lines: &Receiver<String>, fits: impl Fn(&str) -> bool) -> String {
-    let mut others = Vec::new();
+    let (mut others, end) = (Vec::new(), Instant::now() + PATIENCE);
     loop {
-        match lines.recv_timeout(PATIENCE) {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) if fits(&line) => return line,
             Ok(line) => others.push(line),
             Err(error) => panic!("{error}; it said {others:#?}"),

@@ -20,6 +20,7 @@ mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work overlay /e
 mount -t tmpfs -o mode=755 tmpfs /home
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 hostname "$name"
+echo "$address $name" >>/etc/hosts
 ip link set lo up
 
 if [ -z "$sshd" ]; then
