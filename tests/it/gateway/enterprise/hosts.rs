@@ -1,5 +1,7 @@
 //! On which host a session's kernel is, and what a caller sees when a host goes.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{
@@ -7,10 +9,17 @@ use super::{
     site::{HOSTS, Site},
     two_sessions,
 };
-use crate::support::web::PATIENCE;
+use crate::support::{processes::Watched, web::PATIENCE};
 
 /// A cell that goes on until somebody opens its pipe on its host.
 const LONG: &str = "os.mkfifo('/tmp/pipe')\nopen('/tmp/pipe').read()\nprint(kept)";
+
+/// The processes of kernels on that host.
+fn kernels(site: &Site, name: &str) -> Vec<Watched> {
+    let host = site.host(name);
+    let all = host.run(&["pgrep", "-u", "kernels", "-f", "launch_ipykernel"]);
+    all.lines().map(|pid| host.process(pid)).collect()
+}
 
 #[test]
 fn sessions_run_on_each_host_in_turn() {
@@ -31,11 +40,7 @@ fn sessions_run_on_each_host_in_turn() {
         host.tool("notebook_run_cell", json!({ "code": "1", "session": "d", "kernel": "ir" }));
     assert_eq!(unknown.structured()["denied"]["code"], "kernel_start_failed", "{unknown:?}");
     // With husk they end.
-    let kernels = HOSTS.map(|(name, _)| {
-        let machine = site.host(name);
-        let all = machine.run(&["pgrep", "-u", "kernels", "-f", "launch_ipykernel"]);
-        all.lines().map(|pid| machine.process(pid)).collect::<Vec<_>>()
-    });
+    let kernels = HOSTS.map(|(name, _)| kernels(&site, name));
     drop(host);
     for kernel in kernels.iter().flatten() {
         kernel.must_end_within(PATIENCE, "a kernel");
@@ -79,10 +84,38 @@ fn what_would_start_on_a_host_that_is_gone_starts_on_the_next() {
     let [(gone, _), (stays, _)] = HOSTS;
     // Nobody has noticed, for there is no kernel on it.
     site.kill_host(gone);
+    // The first one is for it.
+    site.ask_for_a_kernel(&json!({}));
     let mut host = site.husk(&[]);
     for session in ["a", "b"] {
         assert_eq!(place(&mut host, session)[0], stays, "{session}");
     }
+}
+
+#[test]
+fn a_host_that_was_cut_off_gets_kernels_again_and_has_its_old_ones_still() {
+    let site = Site::start_changed(|example| {
+        let file = example.join("living_hosts.py");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (long, short) = ("ANSWERS, AGAIN = 3, 30", "ANSWERS, AGAIN = 3, 1");
+        assert!(text.contains(long));
+        std::fs::write(&file, text.replace(long, short)).unwrap();
+    });
+    let Some(site) = site else { return };
+    let mut host = site.husk(&[]);
+    let [cut, stays] = two_sessions(&mut host);
+    let old = kernels(&site, &cut);
+    let lost = host.begin_cell("import time; time.sleep(1000)");
+    site.cut_off(&cut);
+    assert_eq!(host.result(lost).status(), "kernel_died");
+    assert_eq!(place(&mut host, "new")[0], stays);
+    site.mend(&cut);
+    let again = (0..20).any(|_| {
+        host.tool("sandbox_reset", json!({ "session": "new" }));
+        place(&mut host, "new")[0] == cut
+    });
+    assert!(again, "20 kernels, and none on {cut}");
+    assert!(old.iter().all(|kernel| !kernel.ends_within(Duration::ZERO)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Jupyter Enterprise Gateway on several hosts, as `examples/enterprise-gateway` sets it up. Every host is
 //! namespaces of this machine, with an SSH server of its own: it takes root, and Linux.
 
+mod cells;
 mod engine;
 mod hosts;
 mod machine;

@@ -50,7 +50,7 @@ impl Site {
     /// As the example's README has it.
     fn trust(&self) {
         for (name, host) in &self.hosts {
-            let address = HOSTS.iter().find(|(known, _)| known == name).unwrap().1;
+            let address = address(name);
             let key = host.run(&["cat", "/run/host_key.pub"]);
             let line = format!("{address} {key}");
             self.machine.run(&[
@@ -106,17 +106,24 @@ web.urlopen(web.Request('http://127.0.0.1:8888/api/kernels', sys.argv[2].encode(
     /// Pulls a host's plugs.
     pub(super) fn kill_host(&mut self, name: &str) {
         let at = self.hosts.iter().position(|(known, _)| *known == name).unwrap();
-        let address = HOSTS.iter().find(|(known, _)| *known == name).unwrap().1;
+        let address = address(name);
         self.machine.run(&["ip", "link", "delete", &port(address)]);
         drop(self.hosts.remove(at));
     }
 
     /// From now on nothing comes through to a host, and nobody says so.
     pub(super) fn cut_off(&self, name: &str) {
-        let address = HOSTS.iter().find(|(known, _)| *known == name).unwrap().1;
+        let address = address(name);
         let nobody = ["lladdr", "02:00:00:00:00:01", "dev", "bridge", "nud", "permanent"];
         self.machine.run(&[&["ip", "neighbour", "replace", address], nobody.as_slice()].concat());
         self.machine.run(&["ip", "link", "set", &port(address), "down"]);
+    }
+
+    /// Ends that.
+    pub(super) fn mend(&self, name: &str) {
+        let address = address(name);
+        self.machine.run(&["ip", "link", "set", &port(address), "up"]);
+        self.machine.run(&["ip", "neighbour", "delete", address, "dev", "bridge"]);
     }
 
     /// A file of the example's as the gateway has it.
@@ -126,6 +133,13 @@ web.urlopen(web.Request('http://127.0.0.1:8888/api/kernels', sys.argv[2].encode(
 
     /// A host whose husk runs beside the gateway, with the example's settings and these variables.
     pub(super) fn husk(&self, variables: &[(&str, &str)]) -> Host {
+        let mut host = self.launch(variables);
+        host.initialize("2025-11-25");
+        host
+    }
+
+    /// The same without a word said.
+    pub(super) fn launch(&self, variables: &[(&str, &str)]) -> Host {
         let workspace = tempfile::tempdir().unwrap();
         let home = workspace.path().join("settings");
         fs::create_dir_all(home.join("husk")).unwrap();
@@ -143,9 +157,7 @@ web.urlopen(web.Request('http://127.0.0.1:8888/api/kernels', sys.argv[2].encode(
             ])
             .envs(variables.iter().copied())
             .current_dir(workspace.path());
-        let mut host = Host::run(command, workspace);
-        host.initialize("2025-11-25");
-        host
+        Host::run(command, workspace)
     }
 }
 
@@ -157,6 +169,10 @@ impl Drop for Site {
             let _ = gateway.wait();
         }
     }
+}
+
+fn address(name: &str) -> &'static str {
+    HOSTS.iter().find(|(known, _)| *known == name).unwrap().1
 }
 
 /// A copy of the example's files that all may read.
