@@ -236,12 +236,13 @@ fn not_started(error: &LaunchError) -> &'static str {
     match error {
         #[cfg(feature = "gateway")]
         LaunchError::Gateway(GatewayError::Denied { .. }) => {
-            "the code did not run, and none does before the gateway takes what it refuses now"
+            "the code did not run, and none does before the gateway takes what it refuses now; `husk doctor` \
+             looks at it step by step"
         }
         #[cfg(feature = "gateway")]
         LaunchError::Gateway(_) | LaunchError::LateElsewhere { .. } => {
             "the code did not run; try again: a gateway with several hosts may take another one; if it fails \
-             again, what the gateway says has to be mended there"
+             again, `husk doctor` looks at the gateway step by step"
         }
         _ => "the code did not run; `husk doctor` shows what is missing on this machine",
     }

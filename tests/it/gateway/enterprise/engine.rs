@@ -38,6 +38,18 @@ fn nothing_that_callers_or_husks_environment_say_comes_into_a_shell_of_a_host() 
 }
 
 #[test]
+fn husk_doctor_finds_nothing_wrong_with_it() {
+    let Some(site) = Site::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut doctor = site.command(folder.path());
+    let output = doctor.arg("doctor").env("HUSK_DATA_DIR", folder.path().join("data")).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("Enterprise Gateway 3.3.0"), "{said}");
+}
+
+#[test]
 fn a_gateway_that_is_killed_and_started_anew_has_its_kernels_still() {
     let Some(mut site) = Site::start() else { return };
     let mut host = site.husk(&[]);

@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
-    time::Instant,
 };
+
+use tokio::time::Instant;
 
 use crate::support::{
     processes::{Watched, outside},

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc::Receiver,
 };
 
@@ -141,23 +141,27 @@ web.urlopen(web.Request('http://127.0.0.1:8888/api/kernels', sys.argv[2].encode(
     /// The same without a word said.
     pub(super) fn launch(&self, variables: &[(&str, &str)]) -> Host {
         let workspace = tempfile::tempdir().unwrap();
-        let home = workspace.path().join("settings");
-        fs::create_dir_all(home.join("husk")).unwrap();
-        fs::copy(self.file("husk.toml"), home.join("husk/husk.toml")).unwrap();
-        let mut command = self.machine.beside(Path::new(HUSK));
+        let mut command = self.command(workspace.path());
         command
             .envs([
-                ("XDG_CONFIG_HOME", home.to_str().unwrap()),
-                ("HUSK_GATEWAY_TOKEN", &self.token()),
-                ("HUSK_PYTHON", python().to_str().unwrap()),
                 ("HUSK_DEDUP_MODE", "off"),
                 ("HUSK_BREAKER_CONSECUTIVE_FAULTS", "0"),
                 ("HUSK_LIMITS_REQUESTS_PER_MINUTE", "0"),
                 ("HUSK_LIMITS_TOKENS_PER_HOUR", "0"),
             ])
-            .envs(variables.iter().copied())
-            .current_dir(workspace.path());
+            .envs(variables.iter().copied());
         Host::run(command, workspace)
+    }
+
+    /// husk beside the gateway, in that folder, with the example's settings.
+    pub(super) fn command(&self, folder: &Path) -> Command {
+        let home = folder.join("settings");
+        fs::create_dir_all(home.join("husk")).unwrap();
+        fs::copy(self.file("husk.toml"), home.join("husk/husk.toml")).unwrap();
+        let mut command = self.machine.beside(Path::new(HUSK));
+        command.env("XDG_CONFIG_HOME", home).env("HUSK_GATEWAY_TOKEN", self.token());
+        command.env("HUSK_PYTHON", python()).current_dir(folder);
+        command
     }
 }
 
@@ -181,7 +185,7 @@ fn copied() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let from = repository().join("examples/enterprise-gateway/.");
-    let made = std::process::Command::new("cp").arg("-r").arg(from).arg(folder.path()).status();
+    let made = Command::new("cp").arg("-r").arg(from).arg(folder.path()).status();
     assert!(made.unwrap().success());
     folder
 }
