@@ -19,6 +19,8 @@ use rmcp::{
 use serde::Serialize;
 use serde_json::Value;
 
+#[cfg(feature = "gateway")]
+use crate::kernel::gateway::GatewayError;
 use crate::{
     base::{
         budget,
@@ -224,13 +226,26 @@ fn no_kernel(error: &LaunchError, fault: Ending) -> (&'static str, Ending, Optio
             Ending::Denied,
             "the code did not run; sessions that run already go on; try again later",
         ),
-        _ => (
-            "kernel_start_failed",
-            fault,
-            "the code did not run; `husk doctor` shows what is missing on this machine",
-        ),
+        _ => ("kernel_start_failed", fault, not_started(error)),
     };
     (code, ending, Some(hint))
+}
+
+/// What to do about a kernel that did not start.
+fn not_started(error: &LaunchError) -> &'static str {
+    match error {
+        #[cfg(feature = "gateway")]
+        LaunchError::Gateway(GatewayError::Denied { .. }) => {
+            "the code did not run, and none does before the gateway takes what it refuses now; `husk doctor` \
+             looks at it step by step"
+        }
+        #[cfg(feature = "gateway")]
+        LaunchError::Gateway(_) | LaunchError::LateElsewhere { .. } => {
+            "the code did not run; try again: a gateway with several hosts may take another one; if it fails \
+             again, `husk doctor` looks at the gateway step by step"
+        }
+        _ => "the code did not run; `husk doctor` shows what is missing on this machine",
+    }
 }
 
 /// An error and its causes, one line each.

@@ -2,6 +2,7 @@
 
 mod cells;
 mod doctor;
+mod enterprise;
 mod lost;
 mod server;
 mod settings;
