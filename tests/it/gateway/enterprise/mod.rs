@@ -23,7 +23,14 @@ fn cell(host: &mut Host, session: &str, code: &str) -> Answer {
 
 /// What [`WHERE`] prints in that session: the host's name, its address, the user, the network.
 fn place(host: &mut Host, session: &str) -> [String; 4] {
-    let answer = cell(host, session, WHERE);
+    let mut answer = cell(host, session, WHERE);
+    // A start over SSH may take longer than a call, on a machine that is busy.
+    for _ in 0..5 {
+        if answer.status() == "queued" {
+            let cell = answer.structured()["cell"].clone();
+            answer = host.tool("notebook_wait_cell", json!({ "cell": cell, "session": session }));
+        }
+    }
     assert_eq!(answer.status(), "ok", "{answer:?}");
     let text = answer.text();
     let words: Vec<_> = text.split_whitespace().take(4).map(str::to_owned).collect();
