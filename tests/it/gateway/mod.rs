@@ -1,4 +1,4 @@
-//! Kernels at a gateway: a real Jupyter Server and a real Jupyter Kernel Gateway.
+//! Kernels at a gateway: a real Jupyter Server, Jupyter Kernel Gateway and Jupyter Enterprise Gateway.
 
 mod cells;
 mod doctor;

@@ -235,12 +235,18 @@ impl Host {
 
     /// Starts a cell that goes on, and waits until it has printed `begun`. Asks for progress.
     pub(crate) fn begin_cell(&mut self, code: &str) -> u64 {
+        self.begin_cell_with(json!({ "code": code }))
+    }
+
+    /// The same with all that the tool is told.
+    pub(crate) fn begin_cell_with(&mut self, mut arguments: Value) -> u64 {
         let id = self.last + 1;
-        let code = format!("print('begun', flush=True)\n{code}");
+        let code = arguments["code"].as_str().unwrap();
+        arguments["code"] = format!("print('begun', flush=True)\n{code}").into();
         let sent = self.send(
             "tools/call",
             json!({
-                "name": "notebook_run_cell", "arguments": { "code": code },
+                "name": "notebook_run_cell", "arguments": arguments,
                 "_meta": { "progressToken": id },
             }),
         );

@@ -11,9 +11,6 @@ use super::{
 };
 use crate::support::{processes::Watched, web::PATIENCE};
 
-/// A cell that goes on until somebody opens its pipe on its host.
-const LONG: &str = "os.mkfifo('/tmp/pipe')\nopen('/tmp/pipe').read()\nprint(kept)";
-
 /// The processes of kernels on that host.
 fn kernels(site: &Site, name: &str) -> Vec<Watched> {
     let host = site.host(name);
@@ -35,7 +32,7 @@ fn sessions_run_on_each_host_in_turn() {
     assert!(a[0] != b[0] && a[3] != b[3] && a[0] == c[0] && a[3] == c[3], "{places:?}");
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
     assert!(places.iter().all(|place| place[3] != own.to_str().unwrap()), "{places:?}");
-    // Only the hosts': not one of the gateway's machine, of which it would have one by itself.
+    // No other kernel is to be had.
     let unknown =
         host.tool("notebook_run_cell", json!({ "code": "1", "session": "d", "kernel": "ir" }));
     assert_eq!(unknown.structured()["denied"]["code"], "kernel_start_failed", "{unknown:?}");
@@ -54,10 +51,10 @@ fn a_host_that_goes_takes_its_sessions_along_and_no_others() {
     let [gone, stays] = two_sessions(&mut host);
     assert_ne!(gone, stays);
     let lost = host.begin_cell("import time; time.sleep(1000)");
-    let long = json!({ "code": LONG, "session": "other" });
-    let going_on = host.begin("notebook_run_cell", long);
-    let begun = "until [ -p /tmp/pipe ]; do sleep 0.1; done";
-    site.host(&stays).run(&["sh", "-c", begun]);
+    // It goes on until somebody opens its pipe, on its host.
+    assert_eq!(cell(&mut host, "other", "os.mkfifo('/tmp/pipe')").status(), "ok");
+    let code = "open('/tmp/pipe').read()\nprint(kept)";
+    let going_on = host.begin_cell_with(json!({ "code": code, "session": "other" }));
     site.kill_host(&gone);
     let lost = host.result(lost);
     assert_eq!(lost.status(), "kernel_died", "{lost:?}");
@@ -67,7 +64,7 @@ fn a_host_that_goes_takes_its_sessions_along_and_no_others() {
     // Nobody else has noticed.
     site.host(&stays).run(&["sh", "-c", "echo >/tmp/pipe"]);
     let went_on = host.result(going_on);
-    assert_eq!((went_on.status(), went_on.text().as_str()), ("ok", "kept\n"), "{went_on:?}");
+    assert_eq!((went_on.status(), went_on.text().as_str()), ("ok", "begun\nkept\n"), "{went_on:?}");
     // New sessions, and the one whose kernel was lost, are on the host that is left.
     for session in ["new", "newer"] {
         assert_eq!(place(&mut host, session)[0], stays, "{session}");
