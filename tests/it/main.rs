@@ -28,6 +28,8 @@ mod inspect;
 mod install;
 mod kept;
 mod kernels;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod kubernetes;
 mod late;
 mod lifecycle;
 mod local;

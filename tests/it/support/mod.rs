@@ -32,6 +32,13 @@ pub(crate) fn servers() -> PathBuf {
     given.unwrap_or_else(|| repository().join("target/test-servers"))
 }
 
+/// A Python environment with what judges manifests for Kubernetes, which `tests/run` makes.
+#[cfg(all(feature = "postgres", feature = "redis"))]
+pub(crate) fn kubernetes() -> PathBuf {
+    let given = std::env::var_os("HUSK_TEST_KUBERNETES").map(PathBuf::from);
+    given.unwrap_or_else(|| repository().join("target/test-kubernetes"))
+}
+
 /// An authority (`ca.pem`) and a certificate for `localhost` by it (`cert.pem`, `key.pem`), in that folder.
 pub(crate) fn certificates(folder: &std::path::Path) {
     let script = repository().join("tests/clients/tls_client.py");

@@ -132,7 +132,7 @@ impl Cluster {
     clippy::print_stderr,
     reason = "who reads of a test that passed shall know that it was skipped"
 )]
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let fits = |folder: &Path| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
     if let Some(told) = std::env::var_os("HUSK_TEST_POSTGRES") {
         if told == "none" {
@@ -148,8 +148,9 @@ fn programs() -> Option<PathBuf> {
     found
 }
 
-/// A shell, begun with these words, as the user who is to own the folder: PostgreSQL refuses to be root.
-fn as_nobody_special(folder: &Path, within: &[&str]) -> Command {
+/// A shell, begun with these words, as the user who is to own the folder and what is in it: PostgreSQL refuses to
+/// be root.
+pub(crate) fn as_nobody_special(folder: &Path, within: &[&str]) -> Command {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
     let mut words = within.to_vec();
     if std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0 {
