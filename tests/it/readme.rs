@@ -1,6 +1,6 @@
 //! The README says what is so: every block is run, parsed or compared.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -177,12 +177,19 @@ fn the_commands_exist() {
 }
 
 #[test]
-fn paths_that_it_names_are_there() {
-    for word in readme().split(['`', '(', ')', ' ', '\n']) {
-        let is_path =
-            ["src/", "tests/", "examples/", "schemas/"].iter().any(|root| word.starts_with(root));
-        if is_path {
-            assert!(repository().join(Path::new(word)).exists(), "the README names `{word}`");
+fn paths_that_it_and_the_other_documents_name_are_there() {
+    let others = fs::read_dir(repository().join("docs")).unwrap();
+    let others = others.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    for text in others.chain([readme()]) {
+        for word in text.split(['`', '(', ')', '#', ' ', '\n']) {
+            let is_path = ["docs/", "src/", "tests/", "examples/", "schemas/"]
+                .iter()
+                .any(|root| word.trim_start_matches("../").starts_with(root));
+            if is_path {
+                let path = repository().join("docs").join(word);
+                let there = repository().join(word).exists() || path.exists();
+                assert!(there, "a document names `{word}`");
+            }
         }
     }
 }

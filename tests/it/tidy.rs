@@ -245,6 +245,7 @@ fn the_top_level_holds_what_it_should() {
         "LICENSE-APACHE",
         "LICENSE-MIT",
         "README.md",
+        "docs",
         "examples",
         "schemas",
         "src",
