@@ -21,7 +21,7 @@ pub const TOOL: Definition = Definition {
     name: "usage",
     title: "Usage and limits",
     description: "What you have used and what is left: calls and estimated tokens of this minute and \
-        hour, limits, repeated calls, tools that are not tried for a while, totals by tool.",
+        hour, limits, repeated calls, tools not tried for a while, totals by tool.",
     annotations: Hints { read_only: true, destructive: false, idempotent: true, open_world: false },
     policy: Policy { repeats: Repeats::Exempt, breaks: false, limited: false, runs: false },
     likeness: Likeness::EXACT,
