@@ -132,6 +132,11 @@ impl Gateway {
         }
     }
 
+    /// From its next start on it takes that token alone.
+    pub(super) fn takes(&mut self, token: &str) {
+        self.options.push(format!("--IdentityProvider.token={token}"));
+    }
+
     /// Kills it. Its kernels see that, and end.
     pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -16,6 +16,24 @@ fn a_token_that_is_not_taken_is_told_with_the_way_out_and_without_the_token() {
 }
 
 #[test]
+fn a_token_that_expires_in_the_middle_of_a_cell_is_told_with_the_way_out() {
+    let mut gateway = Gateway::start(Kind::JupyterServer);
+    let mut host = gateway.host();
+    let running = host.begin_cell("import time; time.sleep(1000)");
+    gateway.takes("another-token");
+    gateway.kill();
+    gateway.begin();
+    let ended = host.result(running);
+    assert_eq!(ended.status(), "kernel_died", "{ended:?}");
+    let next = host.cell("1");
+    assert_eq!(next.structured()["denied"]["code"], "kernel_start_failed", "{next:?}");
+    for answer in [ended, next] {
+        let text = answer.text();
+        assert!(text.contains("refuses it (403") && text.contains("HUSK_GATEWAY_TOKEN"), "{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_obeyed_at_a_gateway_is_told_at_the_start() {
     let check = |settings: &[(&str, &str)], expected: &str| {
         let mut command = husk();
