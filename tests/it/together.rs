@@ -79,6 +79,7 @@ fn limits_hold_over(settings: &[(&str, &str)]) {
         let answer = host.cell("1");
         assert_eq!(denied(&answer), "requests_per_minute", "{answer:?}");
         assert!(answer.structured()["denied"]["retry_after_s"].as_f64().unwrap() <= 10.0);
+        assert!(answer.text().contains("all servers count together"), "{answer:?}");
         let usage = host.tool("usage", json!({}));
         let told = usage.structured();
         assert_eq!(told["counted_by"], "all_servers", "{usage:?}");

@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Denial, Who,
-    limiter::{Limit, Settings, Standing, Wanted, left},
+    limiter::{Limit, Over, Settings, Standing, Wanted, left},
 };
 use crate::base::{
     backoff::{Again, Backoff},
@@ -138,7 +138,7 @@ impl Shared {
             return Ok(None);
         }
         if let Some(over) = self.denials.known(who, wanted, Instant::now()) {
-            return Err(over.denial());
+            return Err(denied(over));
         }
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let place = Place::of(who, u128::from(self.nonce) << 64 | u128::from(call));
@@ -154,7 +154,7 @@ impl Shared {
             }
             Ok(Verdict::Over(over)) => {
                 self.denials.remember(who, wanted, over, Instant::now());
-                Err(over.denial())
+                Err(denied(over))
             }
             Err(down) => match self.on_failure.closed(&self.limits, wanted.free) {
                 Some(limit) => Err(unchecked(limit, &down)),
@@ -236,6 +236,13 @@ impl Shared {
             }
         }
     }
+}
+
+/// What is said about a limit that all servers together have reached.
+fn denied(over: Over) -> Denial {
+    let mut denial = over.denial();
+    denial.reason.push_str("; all servers count together");
+    denial
 }
 
 /// The code of a denial for a limit that cannot be checked.
