@@ -20,7 +20,7 @@ use super::{
     census::{Census, Death},
     launch::{Kernel, LaunchError, Launcher, Wish},
 };
-use crate::{base::ids::SessionName, notebook::record};
+use crate::{base::ids::SessionName, jail::Identity, notebook::record};
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -42,6 +42,8 @@ struct Shelf {
 /// A kernel that waits, and what its start depended on.
 struct Ready {
     kernel: Kernel,
+    /// Its process: the word of its init that it has ended may still be on the way.
+    process: Option<Identity>,
     workspace: PathBuf,
 }
 
@@ -107,11 +109,17 @@ impl Pool {
 }
 
 impl Ready {
+    fn new(kernel: Kernel, workspace: PathBuf) -> Self {
+        let pid = kernel.facts.pid.and_then(|pid| i32::try_from(pid).ok());
+        Self { kernel, process: pid.map(Identity::of), workspace }
+    }
+
     /// Whether it lives, and a start would make the same.
     fn fits(&self, workspace: &Path) -> bool {
         let kernel = &self.kernel;
         let lives = kernel.body.exited().now_or_never().is_none()
-            && kernel.client.gone().now_or_never().is_none();
+            && kernel.client.gone().now_or_never().is_none()
+            && self.process.as_ref().is_none_or(Identity::lives);
         lives
             && self.workspace == workspace
             && kernel.facts.program.exists()
@@ -161,7 +169,7 @@ pub(super) async fn tend(launcher: Arc<Launcher>, workspace: PathBuf, closing: C
                 pool.room().await;
                 let started = start(&launcher, &workspace).await;
                 let Some(kernel) = started else { break };
-                pool.shelf().ready.push(Ready { kernel, workspace: workspace.clone() });
+                pool.shelf().ready.push(Ready::new(kernel, workspace.clone()));
             }
         }
     };
