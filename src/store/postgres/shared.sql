@@ -30,7 +30,7 @@ CREATE FUNCTION shared_micros() RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
     SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint
 $$;
 
--- When all requests so far, and one more, have caught up. It is locked until the transaction ends.
+-- When all requests so far, and one more, have caught up.
 CREATE FUNCTION shared_next(whose TEXT, most BIGINT, now BIGINT) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     at BIGINT;
@@ -62,10 +62,8 @@ CREATE FUNCTION shared_take(
 ) RETURNS TABLE (reached BIGINT, used BIGINT, wait BIGINT, minute BIGINT) LANGUAGE plpgsql AS $$
 DECLARE
     now BIGINT;
-    which INTEGER;
     whose TEXT;
     most BIGINT;
-    sum BIGINT;
 BEGIN
     -- One after the other for a user, and for all where something of all is counted: what is read below is
     -- what others have written.
