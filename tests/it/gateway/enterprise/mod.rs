@@ -17,20 +17,22 @@ import getpass, os, socket
 kept = 'kept'
 print(socket.gethostname(), os.environ['SSH_CONNECTION'].split()[2], getpass.getuser(), os.readlink('/proc/self/ns/net'))";
 
+/// Runs a cell; its answer once it has begun, for a start over SSH may take longer than a call.
 fn cell(host: &mut Host, session: &str, code: &str) -> Answer {
-    host.tool("notebook_run_cell", json!({ "code": code, "session": session }))
+    let mut answer = host.tool("notebook_run_cell", json!({ "code": code, "session": session }));
+    for _ in 0..5 {
+        if answer.status() != "queued" {
+            break;
+        }
+        let cell = answer.structured()["cell"].clone();
+        answer = host.tool("notebook_wait_cell", json!({ "cell": cell, "session": session }));
+    }
+    answer
 }
 
 /// What [`WHERE`] prints in that session: the host's name, its address, the user, the network.
 fn place(host: &mut Host, session: &str) -> [String; 4] {
-    let mut answer = cell(host, session, WHERE);
-    // A start over SSH may take longer than a call, on a machine that is busy.
-    for _ in 0..5 {
-        if answer.status() == "queued" {
-            let cell = answer.structured()["cell"].clone();
-            answer = host.tool("notebook_wait_cell", json!({ "cell": cell, "session": session }));
-        }
-    }
+    let answer = cell(host, session, WHERE);
     assert_eq!(answer.status(), "ok", "{answer:?}");
     let text = answer.text();
     let words: Vec<_> = text.split_whitespace().take(4).map(str::to_owned).collect();

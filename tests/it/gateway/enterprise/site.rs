@@ -102,6 +102,11 @@ web.urlopen(web.Request('http://127.0.0.1:8888/api/kernels', sys.argv[2].encode(
         drop(self.hosts.remove(at));
     }
 
+    /// The gateway's machine looks for a host anew, as it does when it has not heard of it for a while.
+    pub(super) fn forget(&self, name: &str) {
+        self.machine.run(&["ip", "neighbour", "flush", "to", address(name)]);
+    }
+
     /// From now on nothing comes through to a host, and nobody says so.
     pub(super) fn cut_off(&self, name: &str) {
         let address = address(name);
