@@ -1,10 +1,19 @@
 //! Floor 1: how a Redis is reached that the settings name.
 
-use std::{fs, io, path::Path};
+use std::{
+    error::Error,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use redis::{Client, TlsCertificates};
+use redis::{Client, RedisError, TlsCertificates};
 
-use crate::base::address::Address;
+use crate::{base::address::Address, tls::Distrust};
+
+/// What to do about a Redis that wants a certificate, which it does unless it is told otherwise.
+pub const CLIENT: &str =
+    "husk has none for Redis, and lets a password do: set `tls-auth-clients no` there";
 
 /// Why it cannot be tried.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +25,7 @@ pub enum ClientError {
     #[error("cannot read certificates from `{}`; it must be a PEM file", path.display())]
     Authorities {
         /// Where.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why not.
         source: io::Error,
     },
@@ -39,4 +48,12 @@ pub fn client(address: &Address, ca: Option<&Path>) -> Result<Client, ClientErro
     };
     // Its words may hold the address.
     client.map_err(|_| ClientError::Address)
+}
+
+/// Why there is no TLS, where that is why a connection failed.
+#[must_use]
+pub fn distrust(error: &RedisError) -> Option<Distrust> {
+    // Its source is the pointer to the cause.
+    let cause = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    Distrust::of(cause.downcast_ref()?)
 }

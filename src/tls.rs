@@ -10,7 +10,7 @@ use std::{
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        self, CertificateError, ClientConfig, RootCertStore,
+        self, AlertDescription, CertificateError, ClientConfig, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, pem, pem::PemObject},
     },
@@ -91,8 +91,21 @@ pub enum Distrust {
     Authority,
     /// Something else is wrong with it.
     Certificate,
+    /// It wants a certificate from husk, and one that it trusts.
+    Client,
     /// It speaks no TLS, or none that husk does.
     NoTls,
+}
+
+/// What a user can change about it, each as the settings name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Cures {
+    /// Whom to trust.
+    pub authorities: &'static str,
+    /// Where the server is.
+    pub address: &'static str,
+    /// What to do about a certificate that the server wants, as a sentence's end.
+    pub client: &'static str,
 }
 
 impl Distrust {
@@ -100,8 +113,12 @@ impl Distrust {
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-        let rustls::Error::InvalidCertificate(certificate) = error else {
-            return Some(Self::NoTls);
+        let certificate = match error {
+            rustls::Error::InvalidCertificate(certificate) => certificate,
+            rustls::Error::AlertReceived(alert) if blames_a_certificate(*alert) => {
+                return Some(Self::Client);
+            }
+            _ => return Some(Self::NoTls),
         };
         Some(match certificate {
             // With another key than that of the authority that has the same name.
@@ -119,11 +136,16 @@ impl Distrust {
         })
     }
 
-    /// The same in words, with the way out: the setting that says whom to trust, and the one that says
-    /// where the server is.
+    /// The same in words, as what is said of the server, with the way out.
     #[must_use]
-    pub fn told(self, authorities: &str, address: &str) -> String {
+    pub fn told(self, cures: &Cures) -> String {
+        let Cures { authorities, address, client } = cures;
         let (what, cure) = match self {
+            Self::Client => {
+                return format!(
+                    "does not trust husk: it wants a certificate, and one that it trusts; {client}"
+                );
+            }
             Self::Issuer => (
                 "nobody whom husk trusts has issued its certificate",
                 format!("name who has, as a PEM file, in {authorities}"),
@@ -146,11 +168,29 @@ impl Distrust {
                 ("its certificate cannot be taken", "give it one of a server".to_owned())
             }
             Self::NoTls => {
-                ("it does not speak TLS", format!("turn it on there, or mend {address}"))
+                ("it does not speak TLS 1.2 or 1.3", format!("turn it on there, or mend {address}"))
             }
         };
-        format!("{what}; {cure}")
+        format!("is not trusted: {what}; {cure}")
     }
+}
+
+/// Whether a server says by this that it has not taken a certificate of its client's, or misses it.
+fn blames_a_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            // Its signature, where an authority of the same name is trusted.
+            | AlertDescription::DecryptError
+    )
 }
 
 #[cfg(test)]
@@ -171,6 +211,10 @@ mod tests {
         check(certificate(CertificateError::Expired), Distrust::Time);
         check(certificate(CertificateError::NotValidYet), Distrust::Time);
         check(certificate(CertificateError::Revoked), Distrust::Certificate);
+        let alert = rustls::Error::AlertReceived;
+        check(alert(AlertDescription::CertificateRequired), Distrust::Client);
+        check(alert(AlertDescription::UnknownCA), Distrust::Client);
+        check(alert(AlertDescription::ProtocolVersion), Distrust::NoTls);
         check(rustls::InvalidMessage::InvalidContentType.into(), Distrust::NoTls);
         assert_eq!(Distrust::of(&io::ErrorKind::ConnectionRefused.into()), None);
         assert_eq!(Distrust::of(&io::Error::other("something")), None);

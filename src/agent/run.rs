@@ -15,9 +15,12 @@ use super::{
     limits::{Reached, Used},
     millis,
 };
-use crate::llm::{
-    message::{Block, Message, Role},
-    reply::Stop,
+use crate::{
+    base::causes,
+    llm::{
+        message::{Block, Message, Role},
+        reply::Stop,
+    },
 };
 
 /// One prompt on its way.
@@ -80,7 +83,7 @@ impl<'a> Run<'a> {
             Ok(why) => self.ended(why, None),
             Err(Halt::Cancelled) => self.ended(Why::Cancelled, None),
             Err(Halt::Limit(reached)) => self.ended(Why::Limit, Some(reached)),
-            Err(Halt::Failed(error)) => Event::Error { message: chain(&error) },
+            Err(Halt::Failed(error)) => Event::Error { message: causes::told(&error, ": ") },
         };
         self.tell(ended);
     }
@@ -203,18 +206,4 @@ impl<'a> Run<'a> {
         let (reason, message) = (reason.to_owned(), message.to_owned());
         self.tell(Event::Status(Status { now, reason, message, about }));
     }
-}
-
-/// An error and its causes, in one text.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let line = cause.to_string();
-        if !text.contains(&line) {
-            text = format!("{text}: {line}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@ pub mod address;
 pub mod backoff;
 pub mod budget;
 pub mod canon;
+pub mod causes;
 pub mod clock;
 pub mod hosts;
 pub mod ids;

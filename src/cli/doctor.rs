@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::{
     app,
-    base::ids::SessionName,
+    base::{causes, ids::SessionName},
     config::{Config, Faults, Loaded},
     jail::Report,
     kernel::spec,
@@ -173,13 +173,7 @@ fn sockets() -> Check {
 
 /// An error and its causes, one a line.
 fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}\n{cause}");
-        source = cause.source();
-    }
-    text
+    causes::told(error, "\n")
 }
 
 /// What holds the kernel that was started.

@@ -23,6 +23,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
+    base::causes,
     config::{self, Flag, Loaded, Sources},
     telemetry::{self, Reader},
 };
@@ -264,17 +265,7 @@ fn load(flags: &SettingFlags, more: Vec<Flag>) -> Result<Loaded, config::Faults>
 /// Prints an error and its causes, one a line.
 #[expect(clippy::print_stderr, reason = "the command line's own last words")]
 fn report(error: &dyn Error) {
-    eprintln!("husk: {error}");
-    let mut said = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let line = cause.to_string();
-        if !said.contains(&line) {
-            eprintln!("  cause: {line}");
-        }
-        said = line;
-        source = cause.source();
-    }
+    eprintln!("husk: {}", causes::told(error, "\n  cause: "));
 }
 
 /// A runtime for one subcommand. Two threads: one may decode a large output while the other answers.

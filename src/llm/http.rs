@@ -21,6 +21,7 @@ use super::{
     request::Request,
     retry_after, wire,
 };
+use crate::base::causes;
 
 /// The most bytes of a whole answer.
 const MOST: usize = 64 << 20;
@@ -143,20 +144,9 @@ fn late(phase: Phase, after: Duration) -> Failure {
     Failure { in_stream: phase != Phase::Headers, ..failure }
 }
 
-/// All causes of an error in one line: reqwest's own says little.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 fn not_sent(error: &reqwest::Error) -> Failure {
     let class = if error.is_builder() { Class::BadRequest } else { Class::Connect };
-    Failure::new(class, causes(error))
+    Failure::new(class, causes::told(error, ": "))
 }
 
 async fn refused(endpoint: &Endpoint, status: u16, response: Response, until: Instant) -> Failure {
@@ -181,7 +171,9 @@ async fn read(mut response: Response, until: Instant, most: usize) -> Result<Vec
                 return Err(Failure::new(Class::Stream, much).in_stream());
             }
             Ok(Ok(None)) => return Ok(body),
-            Ok(Err(error)) => return Err(Failure::new(Class::Stream, causes(&error)).in_stream()),
+            Ok(Err(error)) => {
+                return Err(Failure::new(Class::Stream, causes::told(&error, ": ")).in_stream());
+            }
             Err(_) => return Err(late(Phase::Total, until.duration_since(Instant::now()))),
         }
     }
@@ -252,7 +244,9 @@ impl Reading<'_> {
         match timeout_at(until, self.response.chunk()).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Err(_) | Ok(Err(_)) if ending => Ok(None),
-            Ok(Err(error)) => Err(Failure::new(Class::Stream, causes(&error)).in_stream()),
+            Ok(Err(error)) => {
+                Err(Failure::new(Class::Stream, causes::told(&error, ": ")).in_stream())
+            }
             Err(_) => Err(late(phase, limit)),
         }
     }

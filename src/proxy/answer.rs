@@ -18,6 +18,7 @@ use hyper::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{gate::Closed, wish::Misread};
+use crate::base::causes;
 
 /// The body of an answer.
 pub(super) enum Content {
@@ -80,25 +81,15 @@ pub(super) fn closed(closed: &Closed) -> Response<Content> {
         Closed::NoName { .. } | Closed::Unreachable { .. } => StatusCode::BAD_GATEWAY,
         Closed::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
     };
-    told(status, &chain(closed))
+    told(status, &causes::told(closed, ": "))
 }
 
 /// The answer where the host does not speak as it should.
 pub(super) fn broken(error: &dyn Error) -> Response<Content> {
     told(
         StatusCode::BAD_GATEWAY,
-        &format!("the host does not answer as it should: {}", chain(error)),
+        &format!("the host does not answer as it should: {}", causes::told(error, ": ")),
     )
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 fn told(status: StatusCode, text: &str) -> Response<Content> {

@@ -21,9 +21,15 @@ use crate::{
         },
     },
     redis_client::{self, ClientError},
+    tls::Cures,
 };
 
 const PREFIX: &str = "husk:{shared}:";
+const CURES: Cures = Cures {
+    authorities: "`shared.redis_ca`",
+    address: "`shared.redis_url`",
+    client: redis_client::CLIENT,
+};
 /// The largest number that a script reckons with exactly.
 const MOST: u64 = (1 << 53) - 1;
 /// What a user's hour is kept for.
@@ -122,9 +128,12 @@ impl InRedis {
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, Unreachable> {
         let failed = |error: RedisError| {
-            let what =
-                if error.is_timeout() { "no answer in time".into() } else { error.to_string() };
-            Unreachable(format!("Redis at {}: {what}", self.shown))
+            let what = match redis_client::distrust(&error) {
+                Some(why) => format!(" {}", why.told(&CURES)),
+                None if error.is_timeout() => ": no answer in time".to_owned(),
+                None => format!(": {error}"),
+            };
+            Unreachable(format!("Redis at {}{what}", self.shown))
         };
         let connection = self.connection().await.map_err(failed)?;
         let in_use = InUse { redis: self, connection: Some(Arc::clone(&connection)) };

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{call, limit, millis};
 use crate::{
-    base::canon::Digest,
+    base::{canon::Digest, causes},
     guard::{
         limiter::Settings as Limits,
         shared::counter::{
@@ -48,14 +48,7 @@ impl InStore {
 }
 
 fn unreachable(error: &StoreError) -> Unreachable {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    Unreachable(text)
+    Unreachable(causes::told(error, ": "))
 }
 
 impl Counter for InStore {

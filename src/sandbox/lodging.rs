@@ -20,6 +20,7 @@ use super::{
     tenancy::{Claimed, Got, Held, Made, Tenancy, TenancyError},
 };
 use crate::{
+    base::causes,
     jail,
     kernel::{Adopt, Execution},
 };
@@ -219,7 +220,12 @@ impl Lodging {
                 Ok(self.unkept(started, &error))
             }
             (Err(TenancyError::Registry(error)), None, _) => {
-                self.start_own(launcher, wish, format!("it is not kept: {}", chain(&error))).await
+                self.start_own(
+                    launcher,
+                    wish,
+                    format!("it is not kept: {}", causes::told(&error, ": ")),
+                )
+                .await
             }
             (Err(_), Some(started), _) => overtaken(started).await,
             (_, _, Some(error)) => Err(error),
@@ -326,7 +332,7 @@ impl Lodging {
 
     /// It was started, and the store does not take it.
     fn unkept(&mut self, mut started: Started, error: &dyn std::error::Error) -> Started {
-        let why = format!("it is not kept: {}", chain(error));
+        let why = format!("it is not kept: {}", causes::told(error, ": "));
         started.news.push(why.clone());
         self.own = Some(why);
         started
@@ -380,10 +386,4 @@ fn held_by(tenure: &Tenure) -> String {
         "another husk{who} has the session of that name: this is a kernel of this server's own, which \
          shares nothing with it and ends with this server"
     )
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,6 +1,6 @@
 //! Writes a session's cells down: each at its end, and again when something comes of it late.
 
-use std::{collections::VecDeque, error::Error, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::broadcast;
 
@@ -9,7 +9,7 @@ use super::{
     cell::{CellRun, Outcome},
     record::Record,
 };
-use crate::base::ids::SessionName;
+use crate::base::{causes, ids::SessionName};
 
 /// How many cells are written again when something comes of them late; the kernel's task listens to
 /// as many.
@@ -88,14 +88,8 @@ impl Scribe {
                 let _ = self.changes.send(Change::Notebook(self.session.clone()));
                 None
             }
-            Ok(Err(error)) => Some(chain(&error)),
+            Ok(Err(error)) => Some(causes::told(&error, ": ")),
             Err(error) => Some(error.to_string()),
         }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,6 +1,15 @@
 //! Why there is no account.
 
-use crate::{redis_client::ClientError, tls::TlsError};
+use crate::{
+    redis_client::{CLIENT, ClientError, distrust},
+    tls::{Cures, Distrust, TlsError},
+};
+
+const CURES: Cures = Cures {
+    authorities: "`tenant.redis_ca`",
+    address: "`tenant.redis_url` or `tenant.redis_nodes`",
+    client: CLIENT,
+};
 
 /// Why an account cannot be made, changed or ended. No text of it holds a password.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +28,16 @@ pub enum TenantError {
     /// Whom to trust.
     #[error("TLS to Redis cannot be set up (`tenant.redis_ca`)")]
     Tls(#[from] TlsError),
+    /// There is no TLS: one of the two does not trust the other.
+    #[error("Redis at `{node}` {}", .why.told(&CURES))]
+    Untrusted {
+        /// Where.
+        node: String,
+        /// Why.
+        why: Distrust,
+        /// The cause.
+        source: redis::RedisError,
+    },
     /// It does not answer, or refuses what only an account that may make others can do.
     #[error("Redis at `{node}` cannot {deed}")]
     Node {
@@ -61,4 +80,14 @@ pub enum TenantError {
     /// The kernel's way to it.
     #[error("the kernel's way to Redis cannot be opened")]
     Relay(#[source] std::io::Error),
+}
+
+impl TenantError {
+    /// What it is that there is no connection to a node.
+    pub(super) fn unreached(node: String, source: redis::RedisError) -> Self {
+        match distrust(&source) {
+            Some(why) => Self::Untrusted { node, why, source },
+            None => Self::Node { node, deed: "be reached", source },
+        }
+    }
 }

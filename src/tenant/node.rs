@@ -61,8 +61,7 @@ impl Node {
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
         let redis = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let failed =
-            |source| TenantError::Node { node: self.shown.clone(), deed: "be reached", source };
+        let failed = |source| TenantError::unreached(self.shown.clone(), source);
         let redis = redis.map_err(failed)?;
         let (node, version) = (self.shown.clone(), LEAST_VERSION);
         let mut connection = Connection { node, redis, version };

@@ -4,10 +4,15 @@ use std::io;
 
 use hyper::StatusCode;
 
-use crate::tls::Distrust;
+use crate::tls::{Cures, Distrust};
 
 /// How much of a gateway's own words is told, in characters.
 const LONGEST: usize = 300;
+const CURES: Cures = Cures {
+    authorities: "`gateway.ca`",
+    address: "`gateway.url`",
+    client: "husk has none for gateways: have it ask for none (its own setting `client_ca`)",
+};
 
 /// See the module's documentation.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +27,12 @@ pub enum GatewayError {
         /// The cause.
         source: io::Error,
     },
-    /// It is not the one that it should be.
-    #[error("the gateway at `{url}` is not trusted: {}", .why.told("`gateway.ca`", "`gateway.url`"))]
+    /// There is no TLS: one of the two does not trust the other.
+    #[error("the gateway at `{url}` {}", .why.told(&CURES))]
     Untrusted {
         /// Its address.
         url: String,
-        /// What is wrong with it.
+        /// Why.
         why: Distrust,
         /// The cause.
         source: io::Error,

@@ -5,7 +5,7 @@
 //! message that was under way when the connection broke has arrived is not known: [`Arrival::Again`]
 //! tells that it was made anew, and who waits for an answer looks.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -33,7 +33,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    base::backoff::Backoff,
+    base::{backoff::Backoff, causes},
     kernel::{
         channels::{Arrival, Channel},
         relay, wire,
@@ -151,14 +151,8 @@ impl Line {
     }
 
     async fn lost(self, error: &GatewayError) {
-        let mut told = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            told = format!("{told}: {error}");
-            cause = error.source();
-        }
         // Nobody may listen any more.
-        let _ = self.arrivals.send(Arrival::Lost(told)).await;
+        let _ = self.arrivals.send(Arrival::Lost(causes::told(error, ": "))).await;
     }
 
     /// Passes messages on until the connection ends.

@@ -10,7 +10,7 @@ mod images;
 mod kept;
 mod notes;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rmcp::{
     ErrorData,
@@ -25,6 +25,7 @@ use crate::{
     base::{
         budget,
         canon::{Digest, Form},
+        causes,
     },
     guard::{
         Answer, Denial, Ending,
@@ -157,7 +158,7 @@ impl Reply {
     /// The answer to a call that the sandbox could not carry out.
     #[must_use]
     pub fn no_sandbox(error: &SandboxError) -> Self {
-        let fault = || Ending::Fault(chain(error));
+        let fault = || Ending::Fault(causes::told(error, "\ncause: "));
         let (code, ending, hint) = match error {
             SandboxError::Full { .. } => ("too_many_sessions", Ending::Denied, None),
             SandboxError::Foreign { .. } => ("not_our_kernel", Ending::Denied, None),
@@ -182,7 +183,7 @@ impl Reply {
             SandboxError::Failed(failed) => no_kernel(&failed.source, fault()),
         };
         let hint = hint.map(str::to_owned);
-        let reason = chain(error);
+        let reason = causes::told(error, "\ncause: ");
         Self::refusal(Denial { by: "sandbox", code, reason, retry_after_s: None, hint }, ending)
     }
 
@@ -246,21 +247,6 @@ fn not_started(error: &LaunchError) -> &'static str {
         }
         _ => "the code did not run; `husk doctor` shows what is missing on this machine",
     }
-}
-
-/// An error and its causes, one line each.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let line = cause.to_string();
-        if !text.ends_with(&line) {
-            text.push_str("\ncause: ");
-            text.push_str(&line);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl Answer for Reply {

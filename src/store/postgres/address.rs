@@ -24,6 +24,10 @@ pub(in crate::store) fn fault(url: &Url) -> Option<String> {
         Ok(options) => options,
         Err(error) => return Some(format!("cannot be read: {error}")),
     };
+    let [own, key] = ["sslcert", "sslkey"].map(|name| url.parameter(name).is_some());
+    if own != key {
+        return Some("names one of `sslcert` and `sslkey`, which go together".to_owned());
+    }
     let verifies = matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull);
     // libpq looks at them with `require` too; sqlx would take anybody's certificate without a word.
     (!verifies && url.parameter("sslrootcert").is_some()).then(|| {
@@ -50,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_authority_that_nobody_would_look_at_is_refused() {
+    fn files_that_nobody_would_look_at_are_refused() {
         let check = |query: &str, fits: bool| {
             let told = fault(&Url::new(format!("postgres://me:hunter2@db/husk?{query}")));
             assert_eq!(told.is_none(), fits, "{query}: {told:?}");
@@ -60,6 +64,9 @@ mod tests {
         check("sslmode=require", true);
         check("sslmode=require&sslrootcert=/ca.pem", false);
         check("sslrootcert=/ca.pem", false);
+        check("sslmode=require&sslcert=/me.pem&sslkey=/me.key", true);
+        check("sslmode=require&sslcert=/me.pem", false);
+        check("sslmode=require&sslkey=/me.key", false);
     }
 
     #[test]

@@ -4,10 +4,15 @@ use std::{io, path::PathBuf, time::Duration};
 
 use sqlx::migrate::MigrateError;
 
-use crate::tls::Distrust;
+use crate::tls::{Cures, Distrust};
 
 /// What sqlx says of a server that speaks no TLS.
 const NO_TLS: &str = "server does not support TLS";
+const CURES: Cures = Cures {
+    authorities: "`sslrootcert` in `store.url`",
+    address: "`store.url`",
+    client: "name one with `sslcert` and `sslkey` in `store.url`",
+};
 
 /// The database cannot be reached, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -31,15 +36,12 @@ pub enum PostgresError {
         /// How long husk waited.
         waited: Duration,
     },
-    /// It is not the one that it should be.
-    #[error(
-        "PostgreSQL at `{database}` is not trusted: {}",
-        .why.told("`sslrootcert` in `store.url`", "`store.url`")
-    )]
+    /// There is no TLS: one of the two does not trust the other.
+    #[error("PostgreSQL at `{database}` {}", .why.told(&CURES))]
     Untrusted {
         /// Its address.
         database: String,
-        /// What is wrong with it.
+        /// Why.
         why: Distrust,
         /// The cause.
         source: sqlx::Error,
@@ -69,7 +71,7 @@ pub enum PostgresError {
     },
     /// It lets nobody in under that name.
     #[error(
-        "PostgreSQL at `{database}` does not let husk in; mend its user, password or database in `store.url`"
+        "PostgreSQL at `{database}` does not let husk in; mend its user, password, database or certificate (`sslcert`, `sslkey`) in `store.url`"
     )]
     Refused {
         /// Its address.

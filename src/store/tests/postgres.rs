@@ -1,6 +1,6 @@
 //! What can be wrong with a database, and with the way to it: each is made to happen.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
@@ -8,6 +8,7 @@ use super::{
     cluster::{Carries, Cluster, PASSWORD, Wire},
     *,
 };
+use crate::base::causes;
 use settings::Url;
 
 /// How long a test waits for what must come; a hang is what it catches.
@@ -36,12 +37,7 @@ async fn opened_at(settings: &Settings) -> Store {
 
 /// What it comes to, which never tells the password.
 fn told(error: StoreError) -> PostgresError {
-    let mut text = format!("{error} {error:?}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let text = format!("{} {error:?}", causes::told(&error, ": "));
     assert!(!text.contains(PASSWORD), "{text}");
     assert!(text.contains("postgres://"), "names the database: {text}");
     match error {

@@ -12,19 +12,27 @@ use crate::support::{
 /// Nobody is let in over a network without TLS.
 const RULES: &str = "local all all scram-sha-256\nhostssl all all all scram-sha-256\n";
 
+/// Who comes over a network shows a certificate of the server's own authority, and then needs no password.
+const RULES_OF_CERTIFICATES: &str =
+    "local all all scram-sha-256\nhostssl all all all cert map=known\n";
+/// Whose certificate is whose.
+const KNOWN: &str = "known localhost husk\n";
+
 /// A database server with a certificate for `localhost`, by the authority in its folder.
-fn secured(port: u16, authority: &Path) -> Option<Cluster> {
+fn secured(port: u16, authority: &Path, rules: &str) -> Option<Cluster> {
     Cluster::start_at(port, &[], |folder| {
-        for file in ["cert.pem", "key.pem"] {
+        for file in ["cert.pem", "key.pem", "ca.pem"] {
             std::fs::copy(authority.join(file), folder.join(file)).unwrap();
             let own = std::fs::Permissions::from_mode(0o600);
             std::fs::set_permissions(folder.join(file), own).unwrap();
         }
-        std::fs::write(folder.join("rules"), RULES).unwrap();
+        std::fs::write(folder.join("rules"), rules).unwrap();
+        std::fs::write(folder.join("known"), KNOWN).unwrap();
         let folder = folder.display();
         format!(
             "-c fsync=off -c listen_addresses=127.0.0.1 -c ssl=on -c ssl_cert_file={folder}/cert.pem \
-             -c ssl_key_file={folder}/key.pem -c hba_file={folder}/rules"
+             -c ssl_key_file={folder}/key.pem -c ssl_ca_file={folder}/ca.pem \
+             -c hba_file={folder}/rules -c ident_file={folder}/known"
         )
     })
 }
@@ -33,6 +41,21 @@ fn secured(port: u16, authority: &Path) -> Option<Cluster> {
 fn at(url: &str, host: &str, query: &str) -> String {
     let (before, _) = url.split_once('?').unwrap();
     format!("{}?{query}", before.replace("@localhost/", &format!("@{host}/")))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A session is started there.
+fn used(url: &str) {
+    let machines = Machines::new(url.to_owned());
+    let mut host = machines.start("one");
+    assert_eq!(cell(&mut host, "6 * 7").text().trim(), "42", "{url}");
+    drop(host);
+    // Its kernel would wait for the next server.
+    let stop = machines.command("one").args(["sessions", "stop", "shared"]).output().unwrap();
+    assert!(stop.status.success(), "{stop:?}");
 }
 
 /// A session cannot be started there, for that reason.
@@ -53,8 +76,8 @@ fn a_database_is_used_over_tls_and_not_where_its_certificate_is_not_the_one() {
     let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     certificates(ours.path());
     certificates(others.path());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let Some(cluster) = secured(port, ours.path()) else { return };
+    let port = free_port();
+    let Some(cluster) = secured(port, ours.path(), RULES) else { return };
     let url = cluster.database();
     let ca = |folder: &Path| format!("sslrootcert={}", folder.join("ca.pem").display());
     let (ours, others) = (ca(ours.path()), ca(others.path()));
@@ -62,13 +85,7 @@ fn a_database_is_used_over_tls_and_not_where_its_certificate_is_not_the_one() {
 
     let strict = format!("sslmode=verify-full&{ours}");
     for (host, query) in [(&right, &strict), (&wrong, &format!("sslmode=verify-ca&{ours}"))] {
-        let machines = Machines::new(at(&url, host, query));
-        let mut host = machines.start("one");
-        assert_eq!(cell(&mut host, "6 * 7").text().trim(), "42", "{query}");
-        drop(host);
-        // Its kernel would wait for the next server.
-        let stop = machines.command("one").args(["sessions", "stop", "shared"]).output().unwrap();
-        assert!(stop.status.success(), "{stop:?}");
+        used(&at(&url, host, query));
     }
 
     let issuer =
@@ -81,6 +98,37 @@ fn a_database_is_used_over_tls_and_not_where_its_certificate_is_not_the_one() {
     let missing = "sslmode=verify-full&sslrootcert=/nowhere/ca.pem";
     refused(&at(&url, &right, missing), &["cannot read `/nowhere/ca.pem`", "`sslrootcert`"]);
     refused(&at(&url, &right, "sslmode=disable"), &["does not let husk in", "no encryption"]);
+}
+
+#[test]
+fn a_database_that_wants_a_certificate_is_shown_the_one_that_the_address_names() {
+    let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    certificates(ours.path());
+    certificates(others.path());
+    let port = free_port();
+    let Some(cluster) = secured(port, ours.path(), RULES_OF_CERTIFICATES) else { return };
+    let url = cluster.database().replace(&format!(":{PASSWORD}@"), "@");
+    let file = |folder: &Path, name: &str| folder.join(name).display().to_string();
+    let ca = file(ours.path(), "ca.pem");
+    let with = |certificate: &str, key: &str| {
+        let query =
+            format!("sslmode=verify-full&sslrootcert={ca}&sslcert={certificate}&sslkey={key}");
+        at(&url, &format!("localhost:{port}"), &query)
+    };
+    let (certificate, key) = (file(ours.path(), "cert.pem"), file(ours.path(), "key.pem"));
+    used(&with(&certificate, &key));
+
+    let none = format!("sslmode=verify-full&sslrootcert={ca}");
+    let wanted = ["valid client certificate", "`sslcert`", "`sslkey`"];
+    refused(&at(&url, &format!("localhost:{port}"), &none), &wanted);
+    let stranger = with(&file(others.path(), "cert.pem"), &file(others.path(), "key.pem"));
+    refused(&stranger, &["does not trust husk", "received fatal alert", "`sslcert`"]);
+    let torn = with(&certificate, &file(others.path(), "key.pem"));
+    refused(&torn, &["TLS to PostgreSQL", "cannot be set up", "`sslkey`", "KeyMismatch"]);
+    refused(
+        &with(&certificate, "/nowhere/key.pem"),
+        &["cannot read `/nowhere/key.pem`", "`sslkey`"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

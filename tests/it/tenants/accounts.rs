@@ -149,14 +149,6 @@ async fn what_fails_leaves_to_others_what_they_have() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_nobody_who_is_trusted_is_refused() {
-    let redis = Redis::start();
-    let admin = admin_of(&Settings { redis_ca: None, ..redis.settings() });
-    let failed = admin.grant("alice", "k", &nobody).await.unwrap_err();
-    assert!(format!("{failed:?}").contains("certificate"), "{failed:?}");
-}
-
-#[tokio::test]
 async fn every_node_gets_the_account_and_the_one_that_takes_writes_is_found() {
     let first = Redis::start();
     let port = first.port.to_string();

@@ -3,3 +3,4 @@
 mod accounts;
 mod kernels;
 mod redis;
+mod trust;
