@@ -1,6 +1,7 @@
 //! Floor 0: TLS, whom a client trusts, and why it does not trust somebody.
 
 use std::{
+    error::Error,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -93,6 +94,9 @@ pub enum Distrust {
     Certificate,
     /// It wants a certificate from husk, and one that it trusts.
     Client,
+    /// It breaks the handshake off, as one does that wants a certificate from husk and speaks TLS 1.2, or
+    /// that has no cipher in common with husk.
+    Refused,
     /// It speaks no TLS, or none that husk does.
     NoTls,
 }
@@ -112,11 +116,13 @@ impl Distrust {
     /// What it is, where it is the reason of a connection's failure.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
-        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-        let certificate = match error {
+        let certificate = match tls_error(error)? {
             rustls::Error::InvalidCertificate(certificate) => certificate,
             rustls::Error::AlertReceived(alert) if blames_a_certificate(*alert) => {
                 return Some(Self::Client);
+            }
+            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+                return Some(Self::Refused);
             }
             _ => return Some(Self::NoTls),
         };
@@ -146,6 +152,11 @@ impl Distrust {
                     "does not trust husk: it wants a certificate, and one that it trusts; {client}"
                 );
             }
+            Self::Refused => {
+                return format!(
+                    "refuses TLS with husk: it wants a certificate, or has no cipher that husk has; {client}"
+                );
+            }
             Self::Issuer => (
                 "nobody whom husk trusts has issued its certificate",
                 format!("name who has, as a PEM file, in {authorities}"),
@@ -173,6 +184,18 @@ impl Distrust {
         };
         format!("is not trusted: {what}; {cure}")
     }
+}
+
+/// What TLS has said, however deep it stands among the causes.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    std::iter::successors(Some(error as &(dyn Error + 'static)), |error| cause(*error))
+        .find_map(|error| error.downcast_ref())
+}
+
+fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    // What an `io::Error` calls its source is not what it wraps, but the source of that.
+    let wrapped = error.downcast_ref::<io::Error>().map(io::Error::get_ref);
+    wrapped.map_or_else(|| error.source(), |inner| inner.map(|inner| inner as _))
 }
 
 /// Whether a server says by this that it has not taken a certificate of its client's, or misses it.
@@ -214,8 +237,11 @@ mod tests {
         let alert = rustls::Error::AlertReceived;
         check(alert(AlertDescription::CertificateRequired), Distrust::Client);
         check(alert(AlertDescription::UnknownCA), Distrust::Client);
+        check(alert(AlertDescription::HandshakeFailure), Distrust::Refused);
         check(alert(AlertDescription::ProtocolVersion), Distrust::NoTls);
         check(rustls::InvalidMessage::InvalidContentType.into(), Distrust::NoTls);
+        let deep = io::Error::other(certificate(CertificateError::Expired));
+        assert_eq!(Distrust::of(&io::Error::other(io::Error::other(deep))), Some(Distrust::Time));
         assert_eq!(Distrust::of(&io::ErrorKind::ConnectionRefused.into()), None);
         assert_eq!(Distrust::of(&io::Error::other("something")), None);
     }

@@ -95,6 +95,15 @@ impl GatewayError {
         }
     }
 
+    /// What it is that a connection gives no answer. A gateway that misses a certificate of its client's
+    /// says so only after both have shaken hands (TLS 1.3), if it can still be heard then.
+    pub(super) fn unanswered(url: String, source: io::Error) -> Self {
+        match Distrust::of(&source) {
+            Some(why @ Distrust::Client) => Self::Untrusted { url, why, source },
+            _ => Self::Reach { url, source },
+        }
+    }
+
     /// What an answer of that status is.
     pub(super) fn of(url: String, asked: &str, status: StatusCode, body: &[u8]) -> Self {
         match status {
@@ -151,6 +160,17 @@ mod tests {
         );
         check("<html><body>Bad Gateway</body></html>", "");
         check("upstream is away\u{7}", "upstream is away");
+    }
+
+    #[test]
+    fn a_gateway_that_hangs_up_for_want_of_a_certificate_is_told_from_one_that_is_away() {
+        use tokio_rustls::rustls::{AlertDescription, Error};
+        let of = |error| GatewayError::unanswered("u".into(), io::Error::other(error));
+        let alert = |alert| io::Error::other(Error::AlertReceived(alert));
+        let wants = of(alert(AlertDescription::CertificateRequired));
+        assert!(wants.to_string().contains("`client_ca`") && !wants.passes(), "{wants}");
+        assert!(of(alert(AlertDescription::InternalError)).passes());
+        assert!(of(io::ErrorKind::ConnectionReset.into()).passes());
     }
 
     #[test]

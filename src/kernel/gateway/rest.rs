@@ -194,10 +194,9 @@ impl Gateway {
         let asked = format!("{method} /{path}");
         let answer = async {
             let request = self.request(method, path, body)?;
-            let (status, body) =
-                send(self.connection().await?, request).await.map_err(|error| {
-                    GatewayError::Reach { url: url(), source: io::Error::other(error) }
-                })?;
+            let (status, body) = send(self.connection().await?, request)
+                .await
+                .map_err(|error| GatewayError::unanswered(url(), io::Error::other(error)))?;
             if status.is_success() { Ok(body) } else { Err(self.refused(&asked, status, &body)) }
         };
         let seconds = limit.as_secs_f64();

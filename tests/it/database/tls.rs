@@ -1,11 +1,11 @@
 //! The way to the database over TLS: it is taken where the certificate is the one that the address asks
 //! for, and otherwise nothing is said to whoever answers.
 
-use std::{net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use super::{Machines, cell, denied};
 use crate::support::{
-    certificates,
+    certificates, free_port,
     postgres::{Cluster, PASSWORD, Wire},
 };
 
@@ -41,10 +41,6 @@ fn secured(port: u16, authority: &Path, rules: &str) -> Option<Cluster> {
 fn at(url: &str, host: &str, query: &str) -> String {
     let (before, _) = url.split_once('?').unwrap();
     format!("{}?{query}", before.replace("@localhost/", &format!("@{host}/")))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A session is started there.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -13,7 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    host::Host, husk, processes::Watched, python, servers, web::PATIENCE, without_settings,
+    free_port, host::Host, husk, processes::Watched, python, servers, web::PATIENCE,
+    without_settings,
 };
 
 /// What it takes.
@@ -51,7 +52,7 @@ impl Gateway {
 
     /// One that does not run yet.
     pub(super) fn absent(kind: Kind, options: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let (_, log) = channel();
         let home = tempfile::tempdir().unwrap();
         let options = options.iter().map(|&option| option.to_owned()).collect();

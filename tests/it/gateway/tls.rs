@@ -16,10 +16,11 @@ pub(super) struct Secured {
 
 impl Secured {
     pub(super) fn start(kind: Kind) -> Self {
-        Self::start_with(kind, "cert.pem")
+        Self::start_with(kind, "cert.pem", false)
     }
 
-    fn start_with(kind: Kind, certificate: &str) -> Self {
+    /// With that certificate; one that `wants` one of its clients lets nobody else in.
+    fn start_with(kind: Kind, certificate: &str, wants: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         certificates(folder.path());
         let app = match kind {
@@ -29,8 +30,10 @@ impl Secured {
         let option = |name: &str, file: &str| {
             format!("--{app}.{name}={}", folder.path().join(file).display())
         };
-        let options = [option("certfile", certificate), option("keyfile", "key.pem")];
-        let gateway = Gateway::start_with(kind, &options.each_ref().map(String::as_str));
+        let mut options = vec![option("certfile", certificate), option("keyfile", "key.pem")];
+        options.extend(wants.then(|| option("client_ca", "ca.pem")));
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let gateway = Gateway::start_with(kind, &options);
         Self { gateway, folder }
     }
 
@@ -95,8 +98,13 @@ fn a_gateway_that_cannot_be_trusted_is_told_with_the_way_out() {
     let url = format!("https://localhost:{}", unsecured.port);
     refused(&unsecured, &url, Some(&ca), &["it does not speak TLS", "`gateway.url`"]);
     // As Jupyter's documentation has it made.
-    let alone = Secured::start_with(Kind::JupyterServer, "own.pem");
+    let alone = Secured::start_with(Kind::JupyterServer, "own.pem", false);
     let own = alone.folder.path().join("own.pem");
     let url = alone.url("https://localhost");
     refused(&alone.gateway, &url, Some(&own), &["the certificate of an authority", "CA:FALSE"]);
+    // It breaks the handshake off. One that speaks TLS 1.3 says more, or hangs up before it can be heard.
+    let wants = Secured::start_with(Kind::KernelGateway, "cert.pem", true);
+    let url = wants.url("https://localhost");
+    let why = ["refuses TLS with husk: it wants a certificate", "`client_ca`"];
+    refused(&wants.gateway, &url, Some(&wants.ca()), &why);
 }

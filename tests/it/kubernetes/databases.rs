@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
 };
@@ -12,7 +11,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{listens, object};
-use crate::support::postgres::{as_nobody_special, programs};
+use crate::support::{
+    free_port,
+    postgres::{as_nobody_special, programs},
+};
 
 /// What the image's own first start does, as far as the manifests count on it; then the database until nobody
 /// listens any more.
@@ -27,11 +29,6 @@ cat >/dev/null
 pg_ctl -D data -w -m immediate stop >>said 2>&1
 cd / && rm -rf "$2"
 "#;
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// A running PostgreSQL. It ends when this is dropped.
 pub(super) struct Postgres {

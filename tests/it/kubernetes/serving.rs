@@ -15,7 +15,7 @@ use super::{
     stage::Stage,
 };
 use crate::support::{
-    servers,
+    free_port, servers,
     web::{Client, Served, send},
     without_settings,
 };
@@ -41,7 +41,7 @@ struct Gateway(Child, u16);
 
 impl Gateway {
     fn start(secrets: &Path, home: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let token = fs::read_to_string(secrets.join("gateway-token")).unwrap();
         let mut command = Command::new(servers().join("bin/jupyter-server"));
         command.args(["--no-browser", "--allow-root", "--ServerApp.port_retries=0"]);

@@ -46,6 +46,12 @@ pub(crate) fn certificates(folder: &std::path::Path) {
     assert!(made.unwrap().success());
 }
 
+/// A port of this machine that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// Where this package is.
 pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

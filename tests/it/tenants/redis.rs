@@ -12,7 +12,7 @@ use husk::{
 };
 use tempfile::TempDir;
 
-use crate::support::{certificates, python, repository};
+use crate::support::{certificates, free_port, python, repository};
 
 /// What takes longer never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ impl Redis {
         certificates(folder.path());
         let accounts = format!("user default off\nuser admin on >{ADMIN} ~* &* +@all\n");
         std::fs::write(folder.path().join("users.acl"), accounts).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut redis = Self { child: None, port, folder };
         redis.run(args);
         redis

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -13,7 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::super::{databases::Redis, listens, object, stage::Stage};
-use crate::support::{kubernetes, repository, web::PATIENCE, without_settings};
+use crate::support::{free_port, kubernetes, repository, web::PATIENCE, without_settings};
 
 /// As the account of a pod finds the API server. Each Python of the gateway reads it.
 const ACCOUNT: &str = "
@@ -45,10 +44,6 @@ impl Drop for Cluster {
         drop(self.api.stdin.take());
         let _ = self.api.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The gateway's environment; nothing where there can be none, which is said.
