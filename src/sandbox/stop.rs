@@ -18,6 +18,8 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 /// How long a cell that has ended may deliver what it had written.
 const DELIVERS: Duration = Duration::from_secs(10);
+/// How long nothing may come of what was written: ipykernel sends text every 200 ms.
+const SILENCE: Duration = Duration::from_millis(250);
 /// How long the answer to an interrupt is waited for after its cell has ended.
 const ANSWER: Duration = Duration::from_millis(200);
 
@@ -97,7 +99,7 @@ async fn ends(
         if !goes_on || Instant::now() > at_most {
             return None;
         }
-        wait = grace - grace / 2;
+        wait = (grace - grace / 2).max(SILENCE);
     }
 }
 
