@@ -87,8 +87,8 @@ async fn ends(
     execution: &mut Execution,
     (grace, at_most): (Duration, Instant),
 ) -> Option<Option<Finished>> {
-    // Until it heeds the interrupt a cell may write.
-    let mut wait = grace / 2;
+    // Until it heeds the interrupt a cell may write: half of the grace, or all of a short one.
+    let mut wait = if grace / 2 < SILENCE { grace } else { grace / 2 };
     let mut before = None;
     loop {
         if let Ok(finished) = timeout(wait, execution.finished()).await {
