@@ -18,8 +18,10 @@ c.EnterpriseGatewayApp.port = 8888
 c.EnterpriseGatewayApp.port_retries = 0
 c.EnterpriseGatewayApp.auth_token = Path("~/gateway-token").expanduser().read_text().strip()
 
-# The ports that kernels listen at, on the hosts.
-c.EnterpriseGatewayApp.port_range = "40000..42000"
+# The ports that kernels listen at, on the hosts. Many, and none that the system gives to connections: a kernel's
+# launcher lets go of its ports before the kernel takes them, and may itself take one meanwhile. A kernel that
+# finds one taken never answers, which shows only when husk gives up its start.
+c.EnterpriseGatewayApp.port_range = "10000..30000"
 
 # Killed and started anew, it has its kernels still.
 c.EnterpriseGatewayApp.availability_mode = "standalone"

@@ -14,6 +14,8 @@ mod course;
 mod faults;
 mod judges;
 mod kept;
+#[path = "../it/support/ports.rs"]
+mod ports;
 mod provider;
 mod says;
 mod sent;

@@ -1,7 +1,7 @@
 //! Servers that others wrote, as processes.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Stdio,
 };
@@ -12,6 +12,8 @@ use tokio::{
     net::TcpStream,
     process::{Child, Command},
 };
+
+use crate::ports::free_port;
 
 /// Something that `tests/run` installed, named by a variable; else where it puts it.
 fn installed(variable: &str, place: &str) -> PathBuf {
@@ -39,12 +41,6 @@ pub(crate) struct Server {
     pub(crate) url: String,
     address: SocketAddr,
     _process: Child,
-}
-
-/// A port that nobody has at this moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Server {

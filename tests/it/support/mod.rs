@@ -2,6 +2,7 @@
 
 pub(crate) mod asked;
 pub(crate) mod host;
+mod ports;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod processes;
@@ -10,6 +11,8 @@ pub(crate) mod redis;
 pub(crate) mod web;
 
 use std::path::PathBuf;
+
+pub(crate) use ports::free_port;
 
 /// The binary under test.
 pub(crate) const HUSK: &str = env!("CARGO_BIN_EXE_husk");
@@ -44,12 +47,6 @@ pub(crate) fn certificates(folder: &std::path::Path) {
     let script = repository().join("tests/clients/tls_client.py");
     let made = std::process::Command::new(python()).arg(script).arg("make").arg(folder).status();
     assert!(made.unwrap().success());
-}
-
-/// A port of this machine that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// Where this package is.

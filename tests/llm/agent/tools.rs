@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::servers::free_port;
+use crate::ports::free_port;
 use script::Say;
 
 /// The tool server over HTTP.
