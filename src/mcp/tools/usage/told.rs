@@ -135,11 +135,12 @@ impl Output {
     /// The same for a model.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        for (span, used, what) in
-            [("last minute", &self.minute, "calls"), ("last hour", &self.hour, "tokens")]
-        {
-            line(&mut text, format_args!("{span}: {}", used.text(what)));
-        }
+        line(&mut text, format_args!("last minute: {}", self.minute.text("calls", "calls")));
+        // Without those that cost nothing, so that it can be fewer than in its last minute.
+        line(
+            &mut text,
+            format_args!("last hour: {}", self.hour.text("calls that count", "tokens")),
+        );
         match self.counted_by {
             Some("this_server") => line(
                 &mut text,
@@ -190,12 +191,12 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 impl Used {
-    fn text(&self, what: &str) -> String {
+    fn text(&self, calls: &str, limited: &str) -> String {
         let limit = match (self.limit, self.left) {
-            (Some(limit), Some(left)) => format!(" (limit {limit} {what}, {left} left)"),
+            (Some(limit), Some(left)) => format!(" (limit {limit} {limited}, {left} left)"),
             _ => String::new(),
         };
-        format!("{} calls, {} tokens{limit}", self.calls, self.tokens)
+        format!("{} {calls}, {} tokens{limit}", self.calls, self.tokens)
     }
 }
 
