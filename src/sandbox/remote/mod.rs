@@ -3,8 +3,7 @@
 //! They are no processes of this machine: nothing holds them here, and nothing but the gateway can end
 //! them. So each is written down before it is used ([`ledger`]), and whoever drops one has ended it: what
 //! a server that was killed has left is ended by the next one with this data folder. Only a server that
-//! dies in the moment between the start there and the answer leaves one that nobody knows, to the gateway's
-//! own culling.
+//! ends between the start there and the answer leaves one that nobody knows, to the gateway's own culling.
 
 mod ledger;
 
@@ -41,6 +40,9 @@ use ledger::Ledger;
 /// How long a cell's answer waits for the end of its kernel. A Jupyter Server takes five seconds for one
 /// that does not go by itself.
 const AT_ONCE: Duration = Duration::from_millis(500);
+/// How long a gateway may take to say which kernel it has started. Longer than any `launch.timeout`: also the kernel
+/// that nobody waits for any more has to be ended, and only who knows its id can do that.
+const NAMED: Duration = Duration::from_secs(900);
 /// How long a server that ends waits for the ends of its kernels.
 const LAST: Duration = Duration::from_secs(25);
 /// Between tries to end a kernel.
@@ -105,16 +107,12 @@ impl Provisioner {
 
     /// A kernel of that kernelspec. It goes on also when nobody waits for it any more, so that what comes
     /// of it is known, and ended.
-    async fn start(
-        self: &Arc<Self>,
-        spec: Option<String>,
-        limit: Duration,
-    ) -> Result<Remote, LaunchError> {
+    async fn start(self: &Arc<Self>, spec: Option<String>) -> Result<Remote, LaunchError> {
         self.sweep();
         let (tell, told) = oneshot::channel();
         let own = Arc::clone(self);
         self.tasks.spawn(async move {
-            let started = own.gateway.start(spec.as_deref(), limit).await;
+            let started = own.gateway.start(spec.as_deref(), NAMED).await;
             // Dropped where nobody takes it.
             drop(tell.send(started.map(|id| Remote::new(own, id))));
         });
@@ -215,7 +213,7 @@ impl Launcher {
         let seconds = self.settings.timeout;
         let program = || format!("{}api/kernels", gateway.gateway.url());
         let started = async {
-            let remote = gateway.start(name.cloned(), Duration::from_secs_f64(seconds)).await?;
+            let remote = gateway.start(name.cloned()).await?;
             let (url, id) = (Arc::clone(&gateway.gateway), remote.id.clone());
             let client = Client::reach(url, id, self.wire).await;
             let client =

@@ -85,7 +85,7 @@ fn doctor_says_what_is_wrong_with_a_gateway_and_what_mends_it() {
         let base = format!("http://{}/nothing", gateway.at());
         let elsewhere = [("HUSK_GATEWAY_URL", &*base)];
         fails(&gateway, &elsewhere, &[], ("gateway", "answers 404", "correct `gateway.url`"));
-        gateway.break_a_kernelspec("broken");
+        gateway.break_a_kernelspec("broken", &["/nowhere"]);
         let broken = ["--kernel", "broken"];
         fails(&gateway, &[], &broken, ("kernel start", "kernelspec \"broken\"", "own log"));
     }

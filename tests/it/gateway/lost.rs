@@ -32,6 +32,45 @@ fn a_kernel_that_dies_at_its_gateway_is_told_and_replaced() {
 }
 
 #[test]
+fn a_kernel_that_never_answers_at_its_gateway_is_given_up_and_ended_there() {
+    for kind in [Kind::JupyterServer, Kind::KernelGateway] {
+        let gateway = Gateway::start(kind);
+        gateway.break_a_kernelspec("silent", &["sleep", "1000"]);
+        let settings = [("HUSK_KERNEL", "silent"), ("HUSK_LAUNCH_TIMEOUT", "3")];
+        let mut host = gateway.launch(None, &settings);
+        host.initialize("2025-11-25");
+        let given_up = host.cell("1");
+        let told = given_up.text();
+        assert!(
+            told.contains("answered within 3 s (setting `launch.timeout`)"),
+            "{kind:?}: {told}"
+        );
+        assert!(told.contains("the code did not run; try again"), "{kind:?}: {told}");
+        gateway.says(|line| line.contains("Kernel shutdown: "));
+        drop(host);
+        assert_eq!(gateway.kernels(), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_kernel_that_its_gateway_has_only_once_nobody_waits_is_ended_there() {
+    let mut gateway = Gateway::absent(Kind::JupyterServer, &[]);
+    let go_on = gateway.starts_kernels_late();
+    gateway.begin();
+    let mut host = gateway.launch(None, &[("HUSK_LAUNCH_TIMEOUT", "1")]);
+    host.initialize("2025-11-25");
+    let given_up = host.cell("1");
+    assert!(given_up.text().contains("answered within 1 s"), "{given_up:?}");
+    std::fs::write(go_on, "").unwrap();
+    let started = gateway.says(|line| line.contains("Kernel started: "));
+    let (_, id) = started.split_once("Kernel started: ").unwrap();
+    let ended = gateway.says(|line| line.contains("Kernel shutdown: "));
+    assert!(ended.ends_with(id), "{started} {ended}");
+    drop(host);
+    assert_eq!(gateway.kernels(), [""; 0]);
+}
+
+#[test]
 fn a_kernel_that_somebody_ends_at_the_gateway_is_told_with_the_next_cell() {
     let gateway = Gateway::start(Kind::JupyterServer);
     let mut host = gateway.host();

@@ -3,13 +3,13 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -19,6 +19,20 @@ use crate::support::{
 
 /// What it takes.
 pub(super) const TOKEN: &str = "fe12-token-of-the-tests";
+
+/// Settings of a Jupyter Server that takes its time.
+const LATE: &str = r#"
+import asyncio, pathlib
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+class Late(AsyncMappingKernelManager):
+    async def start_kernel(self, **wishes):
+        while not pathlib.Path("go-on").exists():
+            await asyncio.sleep(0.01)
+        return await super().start_kernel(**wishes)
+
+c.ServerApp.kernel_manager_class = Late
+"#;
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,12 +223,18 @@ impl Gateway {
         command
     }
 
-    /// Gives it a kernelspec of that name, whose program is not there.
-    pub(super) fn break_a_kernelspec(&self, name: &str) {
+    /// From its next start on it starts kernels, and answers, only once that file is there.
+    pub(super) fn starts_kernels_late(&self) -> PathBuf {
+        std::fs::write(self.home.path().join("jupyter_server_config.py"), LATE).unwrap();
+        self.home.path().join("go-on")
+    }
+
+    /// Gives it a kernelspec of that name, which is no kernel's.
+    pub(super) fn break_a_kernelspec(&self, name: &str, argv: &[&str]) {
         let folder = self.home.path().join("kernels").join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let spec = r#"{"argv": ["/nowhere"], "display_name": "Broken", "language": "none"}"#;
-        std::fs::write(folder.join("kernel.json"), spec).unwrap();
+        let spec = json!({ "argv": argv, "display_name": "Broken", "language": "none" });
+        std::fs::write(folder.join("kernel.json"), spec.to_string()).unwrap();
     }
 }
 
