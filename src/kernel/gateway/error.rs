@@ -96,7 +96,7 @@ impl GatewayError {
     }
 
     /// What it is that a connection gives no answer. A gateway that misses a certificate of its client's
-    /// says so only after both have shaken hands (TLS 1.3), if it can still be heard then.
+    /// says so only after both have shaken hands (TLS 1.3).
     pub(super) fn unanswered(url: String, source: io::Error) -> Self {
         match Distrust::of(&source) {
             Some(why @ Distrust::Client) => Self::Untrusted { url, why, source },

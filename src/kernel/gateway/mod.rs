@@ -12,6 +12,8 @@ mod error;
 #[cfg(feature = "gateway")]
 mod frames;
 #[cfg(feature = "gateway")]
+mod last_words;
+#[cfg(feature = "gateway")]
 mod offers;
 #[cfg(feature = "gateway")]
 mod rest;

@@ -8,7 +8,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 use url::Url;
 
+use super::last_words::LastWords;
 use crate::tls::mute;
 
 /// How long a server may take to answer TLS's first word. A Jupyter Server without TLS never does.
@@ -28,7 +29,7 @@ const GREETING: Duration = Duration::from_secs(10);
 /// See the module's documentation.
 pub(super) enum Stream {
     Plain(Quick),
-    Tls(Box<TlsStream<Quick>>),
+    Tls(Box<TlsStream<LastWords<Quick>>>),
 }
 
 impl Stream {
@@ -42,7 +43,7 @@ impl Stream {
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return Ok(Self::Plain(Quick(stream))) };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| invalid())?;
-        let greeted = timeout(GREETING, tls.connect(name, Quick(stream))).await;
+        let greeted = timeout(GREETING, tls.connect(name, LastWords::new(Quick(stream)))).await;
         Ok(Self::Tls(Box::new(greeted.unwrap_or_else(|_elapsed| Err(mute(GREETING)))?)))
     }
 }
@@ -89,7 +90,12 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => {
+                let read = ready!(Pin::new(&mut *stream).poll_read(context, buffer));
+                // What is refused by TLS 1.3 is so in the first words.
+                stream.get_mut().0.opened();
+                Poll::Ready(read)
+            }
         }
     }
 }

@@ -102,9 +102,14 @@ fn a_gateway_that_cannot_be_trusted_is_told_with_the_way_out() {
     let own = alone.folder.path().join("own.pem");
     let url = alone.url("https://localhost");
     refused(&alone.gateway, &url, Some(&own), &["the certificate of an authority", "CA:FALSE"]);
-    // It breaks the handshake off. One that speaks TLS 1.3 says more, or hangs up before it can be heard.
-    let wants = Secured::start_with(Kind::KernelGateway, "cert.pem", true);
-    let url = wants.url("https://localhost");
-    let why = ["refuses TLS with husk: it wants a certificate", "`client_ca`"];
-    refused(&wants.gateway, &url, Some(&wants.ca()), &why);
+    // The one says so after both have shaken hands (TLS 1.3), the other one breaks that off.
+    let ways = [
+        (Kind::JupyterServer, "does not trust husk: it wants a certificate"),
+        (Kind::KernelGateway, "refuses TLS with husk: it wants a certificate"),
+    ];
+    for (kind, why) in ways {
+        let wants = Secured::start_with(kind, "cert.pem", true);
+        let url = wants.url("https://localhost");
+        refused(&wants.gateway, &url, Some(&wants.ca()), &[why, "`client_ca`"]);
+    }
 }
