@@ -153,7 +153,8 @@ class Stream(OutStream):
         position = self._journal.written if self._mine() else None
         super()._flush()
         if position is not None:
-            self._journal.flush_up_to(position)
+            # Behind the text, which waits for its turn among what is published.
+            self.pub_thread.schedule(lambda: self._journal.flush_up_to(position))
 
     def _flush_buffers(self):
         for parent, data in super()._flush_buffers():
@@ -165,18 +166,21 @@ class Stream(OutStream):
         self.flush()
 
 
-def at_once_in_its_own_thread(schedule):
-    """The IO thread does at once what it would ask of itself.
+def never_waits_for_itself(schedule):
+    """The IO thread asks itself as others ask it, behind what they have asked for, but without waiting.
 
     Its pipe holds two thousand requests; one more of its own and it would wait for itself for ever,
-    which ipykernel does after some hundred megabytes.
+    which ipykernel does after some hundred megabytes. In a full pipe there are enough that it looks.
     """
 
     def scheduled(thread, deed):
-        if threading.current_thread() is thread.thread:
-            deed()
-        else:
-            schedule(thread, deed)
+        if threading.current_thread() is not thread.thread:
+            return schedule(thread, deed)
+        thread._events.append(deed)
+        try:
+            thread._event_pipe.send(b"", zmq.NOBLOCK)
+        except zmq.Again:
+            pass
 
     return scheduled
 
@@ -397,7 +401,7 @@ def main():
     Stream.memory = open_journal(journal)
     os.register_at_fork(after_in_child=forked)
     iostream.OutStream = Stream
-    iostream.IOPubThread.schedule = at_once_in_its_own_thread(iostream.IOPubThread.schedule)
+    iostream.IOPubThread.schedule = never_waits_for_itself(iostream.IOPubThread.schedule)
     sys.argv = [sys.argv[0], "-f", connection_file, *rest]
     KernelApp.launch_instance()
 

@@ -95,6 +95,22 @@ for n in range(5):
 }
 
 #[test]
+fn text_and_displays_come_in_the_order_in_which_they_were_made() {
+    let folder = tempfile::tempdir().unwrap();
+    // Longer than text waits to be sent, which it is by a clock: the end of a wait falls between any two.
+    let code = "
+for n in range(4_000):
+    print('text', n)
+    display({'text/plain': f'display {n}'}, raw=True)";
+    let ran = run_in(folder.path(), &["-c", code]);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!((ran.code, lines.len()), (Some(0), 8_000), "{}", ran.stderr);
+    for (n, pair) in lines.chunks(2).enumerate() {
+        assert_eq!(pair, [format!("text {n}"), format!("display {n}")]);
+    }
+}
+
+#[test]
 fn plots_are_saved_beside_the_script_or_where_asked() {
     let script = "import matplotlib.pyplot as plt\n# %%\nplt.plot([1, 2]); plt.show()\nplt.plot([2, 1]); plt.show()\n";
     let folder = folder_with("plot.py", script);
